@@ -1,0 +1,10 @@
+"""The few names that the build's dependencies load, forwarded to the rules inside Bazel."""
+
+cc_binary = native.cc_binary
+cc_import = native.cc_import
+cc_library = native.cc_library
+cc_test = native.cc_test
+cc_toolchain = native.cc_toolchain
+cc_toolchain_suite = native.cc_toolchain_suite
+objc_library = native.objc_library
+cc_flags_supplier = None

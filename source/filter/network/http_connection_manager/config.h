@@ -1,0 +1,35 @@
+// A connection manager, compiled: what its connections and streams read. Immutable, made off the workers.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "source/config/route_tables.h"
+#include "source/filter/http_filter.h"
+#include "source/filter/network.h"
+#include "source/filter/network/http_connection_manager/spec.h"
+#include "source/filter/network/http_connection_manager/stats.h"
+
+namespace outrider::accesslog {
+class AccessLog;
+}
+namespace outrider::config {
+class ScopedRoutes;
+}
+
+namespace outrider::filter::network::http_connection_manager {
+
+class HcmConfig final : public NetworkFilterFactory {
+ public:
+  HcmSpec spec;
+  std::shared_ptr<const HttpChain> chain;
+  config::RouteTableId routes = config::kNoRouteTable;
+  std::vector<std::shared_ptr<const accesslog::AccessLog>> access_logs;
+  HcmStats stats;
+  ListenerHttpStats listener_stats;
+  std::shared_ptr<CodecStats> codec_stats;
+
+  std::unique_ptr<NetworkFilter> make(const NetworkContext& context) const override;
+};
+
+}  // namespace outrider::filter::network::http_connection_manager

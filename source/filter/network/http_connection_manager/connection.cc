@@ -1,0 +1,443 @@
+#include "source/filter/network/http_connection_manager/connection.h"
+
+#include <algorithm>
+
+#include "source/accesslog/access_log.h"
+#include "source/base/log.h"
+#include "source/config/route_table.h"
+#include "source/filter/network/http_connection_manager/request_admission.h"
+#include "source/http/h1/server_codec.h"
+#include "source/http/h2/server_codec.h"
+
+namespace outrider::filter::network::http_connection_manager {
+
+using http::HeaderId;
+using http::ResetReason;
+
+namespace {
+
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+bool isConnectionFault(net::CloseReason reason) {
+  return reason == net::CloseReason::kRemoteReset || reason == net::CloseReason::kRemoteFin;
+}
+
+}  // namespace
+
+std::unique_ptr<NetworkFilter> HcmConfig::make(const NetworkContext& context) const {
+  return std::make_unique<HttpServerConnection>(*this, context);
+}
+
+HttpServerConnection::HttpServerConnection(const HcmConfig& config, const NetworkContext& context)
+    : context_(context),
+      connection_(context.connection),
+      config_(&config),
+      part_(context.chain.part()),
+      timer_(event::Timer::to<&HttpServerConnection::onTimer>(context.worker.loop.timers(), this)),
+      idle_since_(context.worker.loop.now()) {
+  config_->stats.inc(HcmStat::kCxTotal);
+  config_->stats.inc(HcmStat::kCxActive);
+}
+
+HttpServerConnection::~HttpServerConnection() = default;
+
+// ---- of the connection ----
+
+void HttpServerConnection::onConnected() {
+  secure_ = context_.info.tls != nullptr;
+  if (secure_) {
+    config_->stats.inc(HcmStat::kCxSslTotal);
+    config_->stats.inc(HcmStat::kCxSslActive);
+  }
+  head_since_ = context_.worker.loop.now();   // a client that never says anything is slow too
+  armTimer();
+}
+
+bool HttpServerConnection::chooseCodec(const base::Buffer& in, bool eof) {
+  bool h2 = false;
+  const HcmSpec& spec = config_->spec;
+  switch (spec.codec) {
+    case CodecType::kHttp1: break;
+    case CodecType::kHttp2: h2 = true; break;
+    case CodecType::kAuto: {
+      if (context_.info.alpn == "h2") {
+        h2 = true;
+        break;
+      }
+      if (!context_.info.alpn.empty()) break;
+      // Prior knowledge: the preface says it.
+      char head[kPreface.size()];
+      const size_t n = std::min(in.size(), kPreface.size());
+      in.copyOut(n, head);
+      if (std::string_view(head, n) == kPreface.substr(0, n)) {
+        if (n < kPreface.size() && !eof) return false;
+        h2 = n == kPreface.size();
+      }
+      break;
+    }
+  }
+  if (h2) {
+    codec_ = std::make_unique<http::h2::ServerCodec>(spec.h2, h2_counters_, static_cast<http::ServerCodecSink&>(*this),
+                                                     context_.worker.loop.now());
+    config_->stats.inc(HcmStat::kCxHttp2Total);
+    config_->stats.inc(HcmStat::kCxHttp2Active);
+  } else {
+    codec_ = std::make_unique<http::h1::ServerCodec>(spec.h1, h1_counters_, static_cast<http::ServerCodecSink&>(*this),
+                                                     connection_.out(), secure_ ? "https" : "http");
+    config_->stats.inc(HcmStat::kCxHttp1Total);
+    config_->stats.inc(HcmStat::kCxHttp1Active);
+  }
+  codec_part_ = part_;
+  if (draining_) startDrain();
+  return true;
+}
+
+void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
+  if (closing_) {
+    in.clear();
+    return;
+  }
+  if (codec_ == nullptr) {
+    if (in.empty() && !eof) return;
+    if (in.empty() && eof) {
+      closing_ = true;
+      context_.chain.closeNow();
+      return;
+    }
+    if (!chooseCodec(in, eof)) return;
+  }
+  const http::Feed fed = codec_->feed(in);
+  if (fed == http::Feed::kPaused) connection_.pauseReading(net::Connection::kPauseCodec);
+  if (eof) codec_->onPeerFinished();
+  // An unfinished head starts the slow-loris clock; a finished one stops it.
+  const bool partial = !in.empty() && open_streams_ == 0 && fed == http::Feed::kMore;
+  if (partial && head_since_ == 0) {
+    head_since_ = context_.worker.loop.now();
+    armTimer();
+  } else if (!partial && open_streams_ > 0) {
+    head_since_ = 0;
+  }
+  closeIfFinished();
+  if (!closing_ && eof && codec_->openStreams() == 0) {
+    closing_ = true;
+    context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout);
+  }
+}
+
+void HttpServerConnection::onFlush(base::Buffer& out) {
+  if (codec_ == nullptr) return;
+  codec_->fill(out);
+  if (!closing_) {
+    if (codec_->outputFinished()) connection_.finishWriting();
+    closeIfFinished();
+  }
+}
+
+void HttpServerConnection::closeIfFinished() {
+  if (closing_ || codec_ == nullptr || !codec_->finished() || codec_->openStreams() > 0) return;
+  closing_ = true;
+  context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout);
+}
+
+void HttpServerConnection::onRoom() {
+  if (codec_ != nullptr) codec_->onOutputDrained();
+}
+
+void HttpServerConnection::onClosed(net::CloseReason reason) {
+  closing_ = true;
+  timer_.cancel();
+  const bool remote = isConnectionFault(reason);
+  const HcmStats& stats = config_->stats;
+  stats.inc(HcmStat::kCxDestroy);
+  stats.inc(remote ? HcmStat::kCxDestroyRemote : HcmStat::kCxDestroyLocal);
+  if (open_streams_ > 0) {
+    stats.inc(HcmStat::kCxDestroyActiveRq);
+    stats.inc(remote ? HcmStat::kCxDestroyRemoteActiveRq : HcmStat::kCxDestroyLocalActiveRq);
+  }
+  stats.dec(HcmStat::kCxActive);
+  if (secure_) stats.dec(HcmStat::kCxSslActive);
+  if (codec_ != nullptr) {
+    stats.dec(codec_->protocol() == http::Protocol::kHttp2 ? HcmStat::kCxHttp2Active : HcmStat::kCxHttp1Active);
+    codec_->resetAll(ResetReason::kConnectionClosed);
+    codec_.reset();
+  }
+  // Streams end now: their owner goes with this turn.
+  while (!streams_.empty()) {
+    HttpStream& stream = streams_.front();
+    base::IntrusiveList<HttpStream, HttpStreamTag>::erase(stream);
+    stream.endNow(ResetReason::kConnectionClosed);
+  }
+  stats.inc(HcmStat::kCxRxBytes, static_cast<int64_t>(connection_.bytesRead()));
+  stats.inc(HcmStat::kCxTxBytes, static_cast<int64_t>(connection_.bytesWritten()));
+  stats.record(HcmStat::kCxLength,
+               static_cast<uint64_t>((context_.worker.loop.now() - connection_.startedAt()) / base::kMilli));
+  foldCounters();
+}
+
+void HttpServerConnection::onDrain() {
+  if (draining_) return;
+  draining_ = true;
+  if (codec_ != nullptr) {
+    startDrain();
+  } else if (connection_.bytesRead() == 0) {
+    closing_ = true;
+    context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout, "drained");
+  }
+}
+
+void HttpServerConnection::startDrain() {
+  draining_ = true;
+  config_->stats.inc(HcmStat::kCxDrainClose);
+  codec_->announceDrain();
+  connection_.markDirty();
+  if (codec_->protocol() == http::Protocol::kHttp2) {
+    if (codec_->openStreams() == 0) {
+      codec_->drain();
+    } else {
+      drain_at_ = context_.worker.loop.now() + config_->spec.drain_timeout;
+    }
+    armTimer();
+  } else if (open_streams_ == 0 && !closing_) {
+    // Between two requests, nothing lost: an idle connection ends at once.
+    closing_ = true;
+    context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout, "drained");
+  }
+}
+
+void HttpServerConnection::onConfig(const ChainRef& chain) {
+  // The codec keeps the settings it was made with; new streams take the new chain, routes and timeouts.
+  const auto* next = static_cast<const HcmConfig*>((*chain)->factory.get());
+  config_ = next;
+  part_ = chain;
+}
+
+void HttpServerConnection::onTimer() {
+  const base::Nanos now = context_.worker.loop.now();
+  const HcmSpec& spec = config_->spec;
+  if (drain_at_ > 0 && now >= drain_at_) {
+    drain_at_ = 0;
+    codec_->drain();
+    connection_.markDirty();
+  }
+  if (head_since_ > 0 && open_streams_ == 0 && spec.request_headers_timeout > 0 &&
+      now >= head_since_ + spec.request_headers_timeout) {
+    config_->stats.inc(HcmStat::kRqHeaderTimeout);
+    closing_ = true;
+    // The request has no stream yet: the answer is the connection's own.
+    if (codec_ == nullptr || codec_->protocol() != http::Protocol::kHttp2) {
+      constexpr std::string_view kAnswer =
+          "HTTP/1.1 408 Request Timeout\r\ncontent-length: 22\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+          "request header timeout";
+      if (codec_ != nullptr) connection_.out().appendStatic(kAnswer);
+    }
+    context_.chain.closeAfterFlush(spec.delayed_close_timeout, "request_header_timeout");
+    return;
+  }
+  if (open_streams_ == 0 && spec.idle_timeout > 0 && now >= idle_since_ + spec.idle_timeout) {
+    config_->stats.inc(HcmStat::kCxIdleTimeout);
+    if (codec_ != nullptr) codec_->drain();
+    closing_ = true;
+    context_.chain.closeAfterFlush(spec.delayed_close_timeout, "connection_idle_timeout");
+    return;
+  }
+  if (spec.max_connection_duration > 0 && !draining_ && now >= connection_.startedAt() + spec.max_connection_duration) {
+    config_->stats.inc(HcmStat::kCxMaxDuration);
+    onDrain();
+    if (closing_) return;
+  }
+  armTimer();
+}
+
+void HttpServerConnection::armTimer() {
+  const HcmSpec& spec = config_->spec;
+  base::Nanos at = 0;
+  const auto want = [&](base::Nanos deadline) {
+    if (at == 0 || deadline < at) at = deadline;
+  };
+  if (drain_at_ > 0) want(drain_at_);
+  if (open_streams_ == 0) {
+    if (head_since_ > 0 && spec.request_headers_timeout > 0) want(head_since_ + spec.request_headers_timeout);
+    if (spec.idle_timeout > 0) want(idle_since_ + spec.idle_timeout);
+  }
+  if (spec.max_connection_duration > 0 && !draining_) want(connection_.startedAt() + spec.max_connection_duration);
+  // Lazily: an earlier timer finds out by itself that its deadline moved.
+  if (at > 0 && (!timer_.armed() || at < timer_.deadline())) timer_.armAt(at);
+}
+
+void HttpServerConnection::foldCounters() {
+  if (h2_counters_.too_many_premature_resets > 0) {
+    config_->stats.inc(HcmStat::kRqTooManyPrematureResets, static_cast<int64_t>(h2_counters_.too_many_premature_resets));
+  }
+  if (config_->codec_stats != nullptr) config_->codec_stats->add(h1_counters_, h2_counters_);
+  h1_counters_ = {};
+  h2_counters_ = {};
+}
+
+// ---- of the codec ----
+
+http::RequestSink& HttpServerConnection::onNewStream(http::ServerStream& codec_stream) {
+  const HcmSpec& spec = config_->spec;
+  HttpStream::Limits limits;
+  limits.body = spec.stream_buffer_limit;
+  limits.idle = spec.stream_idle_timeout;
+  limits.request = spec.request_timeout;
+  if (codec_->protocol() == http::Protocol::kHttp2) limits.head = spec.request_headers_timeout;
+  HttpStream& stream = HttpStream::create(*this, codec_stream, context_.info, limits, part_);
+  stream.ownerData = config_;
+  streams_.pushBack(stream);
+  ++open_streams_;
+  ++requests_;
+  head_since_ = 0;
+  const HcmStats& stats = config_->stats;
+  stats.inc(HcmStat::kRqTotal);
+  stats.inc(HcmStat::kRqActive);
+  stats.inc(codec_->protocol() == http::Protocol::kHttp2 ? HcmStat::kRqHttp2Total : HcmStat::kRqHttp1Total);
+  if (spec.max_requests_per_connection > 0 && requests_ >= spec.max_requests_per_connection && !draining_) {
+    stats.inc(HcmStat::kCxMaxRequests);
+    draining_ = true;
+    codec_->announceDrain();
+    drain_at_ = context_.worker.loop.now() + spec.drain_timeout;
+  }
+  return stream;
+}
+
+void HttpServerConnection::onWantFeed() {
+  connection_.resumeReading(net::Connection::kPauseCodec);
+  connection_.wantFeed();
+}
+
+void HttpServerConnection::onIdle() {
+  if (draining_ && codec_ != nullptr && codec_->protocol() == http::Protocol::kHttp2) {
+    drain_at_ = 1;   // at the next timer: not from within the codec's own event
+    armTimer();
+  }
+}
+
+void HttpServerConnection::onConnectionError(std::string_view details) {
+  config_->stats.inc(HcmStat::kCxProtocolError);
+  if (context_.info.termination_details.empty()) context_.info.termination_details = details;
+  OUTRIDER_LOG(kDebug, kHttp, "connection %lu: protocol error: %.*s", static_cast<unsigned long>(connection_.id()),
+               static_cast<int>(details.size()), details.data());
+}
+
+// ---- of the streams ----
+
+const Reply* HttpServerConnection::admit(HttpStream& stream, http::RequestHead& head) {
+  const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
+  if (head.expect_continue && !config.spec.proxy_100_continue) {
+    auto& go = *stream.arena().make<http::ResponseHead>(stream.arena());
+    go.status = 100;
+    stream.codec().sendInformational(go);
+  }
+  return admitRequest({config.spec, config.stats, secure_}, stream, head);
+}
+
+void HttpServerConnection::match(HttpStream& stream) {
+  const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
+  const auto& table = context_.worker.routes.find(config.routes);
+  if (!table) {
+    stream.setRoute(nullptr, {});
+    return;
+  }
+  config::MatchContext match;
+  match.random = context_.worker.random.next();
+  match.secure = secure_;
+  stream.setRoute((*table)->match(stream.request(), match), table);
+}
+
+void HttpServerConnection::finishInformational(HttpStream& stream, http::ResponseHead& head) {
+  const auto& spec = static_cast<const HcmConfig*>(stream.ownerData)->spec;
+  if (spec.server_header == ServerHeader::kOverwrite) head.headers.set(HeaderId::kServer, spec.server_name);
+}
+
+void HttpServerConnection::finishResponse(HttpStream& stream, http::ResponseHead& head) {
+  const auto& spec = static_cast<const HcmConfig*>(stream.ownerData)->spec;
+  if (!head.headers.has(HeaderId::kDate)) {
+    // A copy: the loop's own text changes with the second, and a stalled stream may be encoded later.
+    head.headers.addCopy(HeaderId::kDate, context_.worker.loop.httpDate());
+  }
+  switch (spec.server_header) {
+    case ServerHeader::kOverwrite: head.headers.set(HeaderId::kServer, spec.server_name); break;
+    case ServerHeader::kAppendIfAbsent:
+      if (!head.headers.has(HeaderId::kServer)) head.headers.add(HeaderId::kServer, spec.server_name);
+      break;
+    case ServerHeader::kPassThrough: break;
+  }
+  if (!spec.via.empty()) {
+    if (const http::Header* via = head.headers.find(HeaderId::kVia)) {
+      head.headers.set(HeaderId::kVia, stream.arena().concat(via->value(), ", ", spec.via));
+    } else {
+      head.headers.add(HeaderId::kVia, spec.via);
+    }
+  }
+  if (spec.always_set_request_id_in_response && stream.hasRequest() && stream.request().headers.has(HeaderId::kRequestId)) {
+    head.headers.set(HeaderId::kRequestId, stream.request().headers.get(HeaderId::kRequestId));
+  }
+  WorkerContext& worker = context_.worker;
+  if (!draining_ && worker.drain.draining && worker.drain.closeNow(worker.loop.now(), worker.random)) {
+    draining_ = true;
+    config_->stats.inc(HcmStat::kCxDrainClose);
+    codec_->announceDrain();
+    if (codec_->protocol() == http::Protocol::kHttp2) {
+      drain_at_ = worker.loop.now() + spec.drain_timeout;
+      armTimer();
+    }
+  }
+}
+
+void HttpServerConnection::onStreamEnd(HttpStream& stream) {
+  const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
+  const HcmStats& stats = config.stats;
+  const stream::StreamInfo& info = stream.info();
+  base::IntrusiveList<HttpStream, HttpStreamTag>::erase(stream);
+  --open_streams_;
+  stats.dec(HcmStat::kRqActive);
+  if (info.response_code != 0) {
+    stats.inc(HcmStat::kRqCompleted);
+    config.listener_stats.inc(ListenerHttpStat::kRqCompleted);
+    const int klass = info.response_code / 100;
+    if (klass >= 1 && klass <= 5) {
+      stats.inc(static_cast<HcmStat>(static_cast<int>(HcmStat::kRq1xx) + klass - 1));
+      config.listener_stats.inc(static_cast<ListenerHttpStat>(static_cast<int>(ListenerHttpStat::kRq1xx) + klass - 1));
+    }
+  }
+  switch (stream.endReason()) {
+    case ResetReason::kNone: break;
+    case ResetReason::kRemoteReset:
+    case ResetReason::kRemoteRefused:
+    case ResetReason::kConnectionClosed:
+    case ResetReason::kProtocolError: stats.inc(HcmStat::kRqRxReset); break;
+    default: stats.inc(HcmStat::kRqTxReset);
+  }
+  if (info.flags.has(stream::ResponseFlag::kDownstreamProtocolError)) {
+    if (codec_ == nullptr || codec_->protocol() != http::Protocol::kHttp2) {
+      stats.inc(HcmStat::kCxProtocolError);
+      if (stream.endReason() == ResetReason::kNone) stats.inc(HcmStat::kRqRxReset);
+    }
+    foldCounters();
+  }
+  if (info.details == "stream_idle_timeout") stats.inc(HcmStat::kRqIdleTimeout);
+  if (info.details == "request_header_timeout") stats.inc(HcmStat::kRqHeaderTimeout);
+  if (info.details == "request_overall_timeout") stats.inc(HcmStat::kRqTimeout);
+  if (info.details == "http1.headers_too_large" || info.details == "http2.header_list_size_too_large" ||
+      info.details == "http1.too_many_headers" || info.details == "http2.too_many_headers") {
+    stats.inc(HcmStat::kRqTooLarge);
+  }
+  stats.record(HcmStat::kRqTime, static_cast<uint64_t>((info.end - info.start) / base::kMilli));
+  for (const auto& log : config.access_logs) {
+    log->log({stream.hasRequest() ? &stream.request() : nullptr, stream.response(), stream.responseTrailers(), info});
+  }
+  if (open_streams_ == 0) {
+    idle_since_ = context_.worker.loop.now();
+    if (!closing_) {
+      armTimer();
+      if (draining_ && codec_ != nullptr && codec_->protocol() == http::Protocol::kHttp2) {
+        codec_->drain();
+        connection_.markDirty();
+      }
+      closeIfFinished();
+    }
+  }
+}
+
+}  // namespace outrider::filter::network::http_connection_manager

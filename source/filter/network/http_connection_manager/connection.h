@@ -1,0 +1,70 @@
+// One client connection that speaks HTTP: picks the codec, makes the streams, times and counts them, and closes politely.
+// Thread: the connection's worker. Lifetime: owned by its NetworkChain; streams never outlive it (they end with onClosed).
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "source/filter/http_stream.h"
+#include "source/filter/network/http_connection_manager/config.h"
+
+namespace outrider::filter::network::http_connection_manager {
+
+class HttpServerConnection final : public NetworkFilter, private http::ServerCodecSink, private HttpStreamOwner {
+ public:
+  HttpServerConnection(const HcmConfig& config, const NetworkContext& context);
+  ~HttpServerConnection() override;
+
+  void onConnected() override;
+  void onBytes(base::Buffer& in, bool eof) override;
+  void onFlush(base::Buffer& out) override;
+  void onRoom() override;
+  void onClosed(net::CloseReason reason) override;
+  void onDrain() override;
+  void onConfig(const ChainRef& chain) override;
+
+ private:
+  // Of the codec.
+  http::RequestSink& onNewStream(http::ServerStream& stream) override;
+  void onOutput() override { connection_.markDirty(); }
+  void onWantFeed() override;
+  void onIdle() override;
+  void onConnectionError(std::string_view details) override;
+
+  // Of the streams.
+  const Reply* admit(HttpStream& stream, http::RequestHead& head) override;
+  void match(HttpStream& stream) override;
+  const HttpChain& chainFor(HttpStream& stream) override { return *static_cast<const HcmConfig*>(stream.ownerData)->chain; }
+  void finishResponse(HttpStream& stream, http::ResponseHead& head) override;
+  void finishInformational(HttpStream& stream, http::ResponseHead& head) override;
+  void onStreamEnd(HttpStream& stream) override;
+  WorkerContext& worker() override { return context_.worker; }
+
+  bool chooseCodec(const base::Buffer& in, bool eof);
+  void startDrain();
+  void closeIfFinished();
+  void onTimer();
+  void armTimer();
+  void foldCounters();
+
+  NetworkContext context_;
+  net::Connection& connection_;
+  const HcmConfig* config_;
+  ChainRef part_;                        // pins config_
+  ChainRef codec_part_;                  // pins the settings that the codec was made with
+  std::unique_ptr<http::ServerCodec> codec_;
+  http::h1::Counters h1_counters_;
+  http::h2::Counters h2_counters_;
+  event::Timer timer_;                   // the nearest of the deadlines below; checked when it fires
+  base::Nanos idle_since_;               // meaningful while no stream is open
+  base::Nanos head_since_ = 0;           // H1: bytes of an unfinished head wait since; 0: none
+  base::Nanos drain_at_ = 0;             // H2: the second GOAWAY
+  uint32_t open_streams_ = 0;
+  uint32_t requests_ = 0;
+  bool secure_ = false;
+  bool draining_ = false;
+  bool closing_ = false;
+  base::IntrusiveList<HttpStream, HttpStreamTag> streams_;
+};
+
+}  // namespace outrider::filter::network::http_connection_manager

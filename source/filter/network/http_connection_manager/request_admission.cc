@@ -1,0 +1,394 @@
+#include "source/filter/network/http_connection_manager/request_admission.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "source/net/transport.h"
+
+namespace outrider::filter::network::http_connection_manager {
+
+using http::HeaderId;
+
+namespace {
+
+int hexValue(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c = http::lowerAscii(c);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool unreserved(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
+         c == '~';
+}
+
+// Dot segments go (RFC 3986 5.2.4); a path that climbs above the root stays at it.
+size_t removeDotSegments(char* path, size_t size) {
+  size_t out = 0;
+  size_t in = 0;
+  while (in < size) {
+    size_t end = in + 1;
+    while (end < size && path[end] != '/') ++end;
+    const std::string_view segment(path + in + 1, end - in - 1);   // without its slash
+    if (segment == "." || segment == "..") {
+      if (segment == "..") {
+        while (out > 0 && path[out - 1] != '/') --out;
+        if (out > 0) --out;
+      }
+      if (end == size) path[out++] = '/';
+    } else {
+      for (size_t i = in; i < end; ++i) path[out++] = path[i];
+    }
+    in = end;
+  }
+  if (out == 0) path[out++] = '/';
+  return out;
+}
+
+size_t mergeSlashes(char* path, size_t size) {
+  size_t out = 0;
+  for (size_t i = 0; i < size; ++i) {
+    if (path[i] == '/' && out > 0 && path[out - 1] == '/') continue;
+    path[out++] = path[i];
+  }
+  return out;
+}
+
+std::string_view trim(std::string_view s) {
+  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
+  return s;
+}
+
+// The n-th entry from the end of an x-forwarded-for list (0 is the last); empty: no such.
+std::string_view entryFromEnd(std::string_view list, uint32_t n) {
+  while (true) {
+    const size_t comma = list.rfind(',');
+    const std::string_view entry = trim(comma == std::string_view::npos ? list : list.substr(comma + 1));
+    if (n-- == 0) return entry;
+    if (comma == std::string_view::npos) return {};
+    list = list.substr(0, comma);
+  }
+}
+
+std::string_view printed(base::Arena& arena, const base::Address& address) {
+  char text[base::Address::kTextSize];
+  return arena.copy({text, address.print(text, false)});
+}
+
+void setRequestId(HttpStream& stream, http::RequestHead& head) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  const uint64_t high = stream.worker().random.next();
+  const uint64_t low = stream.worker().random.next();
+  char* id = stream.arena().bytes(36);
+  size_t at = 0;
+  for (int i = 0; i < 32; ++i) {
+    if (i == 8 || i == 12 || i == 16 || i == 20) id[at++] = '-';
+    const uint64_t word = i < 16 ? high : low;
+    auto nibble = static_cast<unsigned>((word >> (60 - 4 * (i % 16))) & 15);
+    if (i == 12) nibble = 4;                      // version: random
+    if (i == 16) nibble = 8 | (nibble & 3);       // variant of RFC 4122
+    id[at++] = kHex[nibble];
+  }
+  head.headers.set(HeaderId::kRequestId, std::string_view(id, 36));
+}
+
+bool isInternal(const HcmSpec& spec, const base::Address& address) {
+  if (address.isUnix()) return spec.internal_unix;
+  return std::any_of(spec.internal_ranges.begin(), spec.internal_ranges.end(),
+                     [&](const base::CidrRange& range) { return range.contains(address); });
+}
+
+constexpr HeaderId kExternalForbidden[] = {
+    HeaderId::kEnvoyDecoratorOperation, HeaderId::kEnvoyDownstreamServiceCluster, HeaderId::kEnvoyDownstreamServiceNode,
+    HeaderId::kEnvoyExpectedRqTimeoutMs, HeaderId::kEnvoyForceTrace, HeaderId::kEnvoyIpTags, HeaderId::kEnvoyMaxRetries,
+    HeaderId::kEnvoyRetryGrpcOn, HeaderId::kEnvoyRetryOn, HeaderId::kEnvoyUpstreamAltStatName,
+    HeaderId::kEnvoyUpstreamRqPerTryTimeoutMs, HeaderId::kEnvoyUpstreamRqTimeoutAltResponse,
+    HeaderId::kEnvoyUpstreamRqTimeoutMs, HeaderId::kEnvoyHedgeOnPerTryTimeout, HeaderId::kEnvoyRetriableStatusCodes,
+    HeaderId::kEnvoyRetriableHeaderNames, HeaderId::kEnvoyOriginalPath, HeaderId::kEnvoyOriginalHost};
+
+// Who is the client? Sets info.remote, the x-forwarded-* fields and x-envoy-internal / -external-address.
+void resolveClient(const Admission& admission, HttpStream& stream, http::RequestHead& head) {
+  const HcmSpec& spec = admission.spec;
+  const stream::ConnectionInfo& connection = *stream.info().connection;
+  base::Arena& arena = stream.arena();
+  http::HeaderMap& headers = head.headers;
+  bool single = false;                       // x-forwarded-for holds one entry: the question of internality may be asked
+  base::Address client = connection.remote;
+
+  if (spec.use_remote_address) {
+    if (spec.xff_num_trusted_hops > 0) {
+      bool present = false;
+      const std::string_view list = headers.getAll("x-forwarded-for", present);
+      const std::string_view entry = present ? entryFromEnd(list, spec.xff_num_trusted_hops - 1) : std::string_view();
+      if (const auto parsed = base::Address::parseIp(entry, 0)) client = *parsed;
+    } else {
+      // Nobody before us is believed.
+      if (connection.remote.isIp() || !headers.has(HeaderId::kForwardedProto)) {
+        headers.set(HeaderId::kForwardedProto, admission.secure ? "https" : "http");
+      }
+    }
+    single = !headers.has(HeaderId::kForwardedFor);
+    if (!spec.skip_xff_append && connection.remote.isIp()) {
+      headers.appendValue(HeaderId::kForwardedFor, printed(arena, connection.remote));
+    }
+  } else {
+    bool present = false;
+    const std::string_view list = headers.getAll("x-forwarded-for", present);
+    single = present && list.find(',') == std::string_view::npos;
+    if (present) {
+      if (const auto parsed = base::Address::parseIp(entryFromEnd(list, spec.xff_num_trusted_hops), 0)) client = *parsed;
+    }
+  }
+  if (!headers.has(HeaderId::kForwardedProto)) {
+    headers.add(HeaderId::kForwardedProto, admission.secure ? "https" : "http");
+  }
+  if (spec.append_forwarded_port && !headers.has(HeaderId::kForwardedPort)) {
+    char port[8];
+    const auto end = std::to_chars(port, port + sizeof port, connection.local.port()).ptr;
+    headers.addCopy(HeaderId::kForwardedPort, {port, static_cast<size_t>(end - port)});
+  }
+  stream.info().remote = client;
+
+  const bool internal = single && isInternal(spec, client);
+  if (internal) {
+    headers.set(HeaderId::kEnvoyInternal, "true");
+  } else {
+    const bool edge = spec.use_remote_address;
+    headers.remove(HeaderId::kEnvoyInternal);
+    if (edge) {
+      if (spec.xff_num_trusted_hops == 0 || client.isIp()) {
+        headers.set(HeaderId::kEnvoyExternalAddress, printed(arena, client));
+      }
+      for (const HeaderId id : kExternalForbidden) headers.remove(id);
+      if (spec.strip_untrusted_internal) headers.remove(HeaderId::kEnvoyAttemptCount);
+    } else {
+      headers.remove(HeaderId::kEnvoyRetryOn);
+      headers.remove(HeaderId::kEnvoyRetryGrpcOn);
+      headers.remove(HeaderId::kEnvoyMaxRetries);
+      headers.remove(HeaderId::kEnvoyUpstreamAltStatName);
+      headers.remove(HeaderId::kEnvoyUpstreamRqTimeoutMs);
+      headers.remove(HeaderId::kEnvoyUpstreamRqPerTryTimeoutMs);
+      headers.remove(HeaderId::kEnvoyUpstreamRqTimeoutAltResponse);
+      headers.remove(HeaderId::kEnvoyExpectedRqTimeoutMs);
+      headers.remove(HeaderId::kEnvoyForceTrace);
+      headers.remove(HeaderId::kEnvoyIpTags);
+      headers.remove(HeaderId::kEnvoyRetriableStatusCodes);
+      headers.remove(HeaderId::kEnvoyRetriableHeaderNames);
+      headers.remove(HeaderId::kEnvoyOriginalPath);
+      headers.remove(HeaderId::kEnvoyHedgeOnPerTryTimeout);
+    }
+  }
+}
+
+// x-forwarded-client-cert: forged ones go; ours says what the handshake proved.
+void clientCertificate(const HcmSpec& spec, HttpStream& stream, http::RequestHead& head) {
+  const net::SecurityInfo* tls = stream.info().connection->tls;
+  http::HeaderMap& headers = head.headers;
+  if (spec.client_cert == ClientCert::kAlwaysForwardOnly) return;
+  const bool mutual = tls != nullptr && tls->peer_presented;
+  if (spec.client_cert == ClientCert::kSanitize || !mutual) {
+    headers.remove(HeaderId::kForwardedClientCert);
+    return;
+  }
+  if (spec.client_cert == ClientCert::kForwardOnly) return;
+  std::string text;
+  const auto part = [&](std::string_view key, std::string_view value, bool quoted) {
+    if (!text.empty()) text += ';';
+    text += key;
+    text += '=';
+    if (quoted) text += '"';
+    for (const char c : value) {
+      if (quoted && c == '"') text += '\\';
+      text += c;
+    }
+    if (quoted) text += '"';
+  };
+  for (const std::string& uri : tls->local_uri_sans) part("By", uri, false);
+  part("Hash", tls->peer_fingerprint_256, false);
+  if (spec.cert_cert) part("Cert", tls->peer_pem, true);
+  if (spec.cert_chain) part("Chain", tls->peer_chain_pem, true);
+  if (spec.cert_subject) part("Subject", tls->peer_subject, true);
+  if (spec.cert_uri) {
+    for (const std::string& uri : tls->peer_uri_sans) part("URI", uri, false);
+    if (tls->peer_uri_sans.empty()) part("URI", "", false);
+  }
+  if (spec.cert_dns) {
+    for (const std::string& dns : tls->peer_dns_sans) part("DNS", dns, false);
+  }
+  const std::string_view value = stream.arena().copy(text);
+  if (spec.client_cert == ClientCert::kAppendForward) {
+    headers.appendValue(HeaderId::kForwardedClientCert, value);
+  } else {
+    headers.set(HeaderId::kForwardedClientCert, value);
+  }
+}
+
+void normalizeAuthority(const HcmSpec& spec, const stream::ConnectionInfo& connection, http::RequestHead& head) {
+  std::string_view host = head.authority;
+  const size_t bracket = host.rfind(']');
+  const size_t colon = host.rfind(':');
+  const bool has_port = colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket);
+  if (has_port && (spec.strip_any_port || spec.strip_matching_port) && !head.isConnect()) {
+    uint32_t port = 0;
+    const std::string_view digits = host.substr(colon + 1);
+    std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    if (spec.strip_any_port || port == connection.local.port()) host = host.substr(0, colon);
+  }
+  if (spec.strip_trailing_dot) {
+    const size_t port_at = host.rfind(':');
+    if (host.ends_with('.')) {
+      host.remove_suffix(1);
+    } else if (port_at != std::string_view::npos && port_at > 0 && host[port_at - 1] == '.') {
+      host = head.headers.arena().concat(host.substr(0, port_at - 1), host.substr(port_at));
+    }
+  }
+  head.authority = host;
+}
+
+}  // namespace
+
+PathFault normalizePath(const HcmSpec& spec, std::string_view path, base::Arena& arena, std::string_view& out) {
+  out = path;
+  const size_t query_at = std::min(path.find('?'), path.size());
+  const std::string_view query = path.substr(query_at);
+  const std::string_view bare = path.substr(0, query_at);
+  bool percent = false, plain = true;
+  char before = 0;
+  for (const char c : bare) {
+    percent |= c == '%';
+    // Nothing to do for most paths: no escapes, no dots after a slash, no double slash, no backslash.
+    plain &= c != '%' && c != '\\' && !(c == '.' && before == '/') && !(c == '/' && before == '/');
+    before = c;
+  }
+  if (plain) return PathFault::kNone;
+  if (percent && spec.reject_bad_percent) {
+    for (size_t i = 0; i < bare.size(); ++i) {
+      if (bare[i] != '%') continue;
+      if (i + 2 >= bare.size() || hexValue(bare[i + 1]) < 0 || hexValue(bare[i + 2]) < 0) return PathFault::kBadPath;
+      if (bare[i + 1] == '0' && bare[i + 2] == '0') return PathFault::kBadPath;
+    }
+  }
+  char* to = arena.bytes(path.size());
+  size_t size = 0;
+  bool redirect = false;
+  for (size_t i = 0; i < bare.size(); ++i) {
+    char c = bare[i];
+    if (c == '%' && i + 2 < bare.size()) {
+      const int high = hexValue(bare[i + 1]), low = hexValue(bare[i + 2]);
+      if (high >= 0 && low >= 0) {
+        const char decoded = static_cast<char>(high * 16 + low);
+        if (decoded == '/' || decoded == '\\') {
+          switch (spec.escaped_slashes) {
+            case EscapedSlashes::kKeep: break;
+            case EscapedSlashes::kReject: return PathFault::kEscapedSlashRejected;
+            case EscapedSlashes::kUnescapeAndRedirect: redirect = true; [[fallthrough]];
+            case EscapedSlashes::kUnescapeAndForward:
+              to[size++] = '/';
+              i += 2;
+              continue;
+          }
+        } else if (spec.normalize_path && unreserved(decoded)) {
+          to[size++] = decoded;
+          i += 2;
+          continue;
+        }
+        if (spec.normalize_path) {
+          constexpr char kHex[] = "0123456789ABCDEF";
+          to[size++] = '%';
+          to[size++] = kHex[high];
+          to[size++] = kHex[low];
+          i += 2;
+          continue;
+        }
+      }
+    }
+    if (c == '\\' && spec.normalize_path) c = '/';
+    to[size++] = c;
+  }
+  if (spec.normalize_path) {
+    if (size == 0 || to[0] != '/') return PathFault::kBadPath;
+    size = removeDotSegments(to, size);
+  }
+  if (spec.merge_slashes) size = mergeSlashes(to, size);
+  std::copy(query.begin(), query.end(), to + size);
+  out = std::string_view(to, size + query.size());
+  return redirect ? PathFault::kRedirect : PathFault::kNone;
+}
+
+const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::RequestHead& head) {
+  const HcmSpec& spec = admission.spec;
+  const auto refuse = [&](uint16_t status, std::string_view body, std::string_view details) {
+    Reply& reply = stream.makeReply(status, body, details);
+    reply.reason = "request_refused";
+    return &reply;
+  };
+  stream.info().start_wall = stream.worker().loop.wall();
+  if (head.authority.empty() && !head.isConnect()) {
+    Reply& reply = stream.makeReply(400, {}, "missing_host_header");
+    reply.reason = "request_refused";
+    reply.close = true;
+    return &reply;
+  }
+  if (head.protocol == http::Protocol::kHttp10 && !spec.h1.accept_http_10) {
+    Reply& reply = stream.makeReply(426, {}, "low_version");
+    reply.reason = "request_refused";
+    reply.close = true;
+    return &reply;
+  }
+  normalizeAuthority(spec, *stream.info().connection, head);
+  if (!head.isConnect()) {
+    if (head.path.find('#') != std::string_view::npos) {
+      admission.stats.inc(HcmStat::kRqFailedPathNormalization);
+      return refuse(400, {}, "path_normalization_failed");
+    }
+    if (head.path.empty() || head.path[0] != '/') {
+      admission.stats.inc(HcmStat::kRqNonRelativePath);
+      return refuse(404, {}, "absolute_path_rejected");
+    }
+    std::string_view normal;
+    switch (normalizePath(spec, head.path, stream.arena(), normal)) {
+      case PathFault::kNone: head.path = normal; break;
+      case PathFault::kBadPath:
+      case PathFault::kEscapedSlashRejected:
+        admission.stats.inc(HcmStat::kRqFailedPathNormalization);
+        return refuse(400, {}, "path_normalization_failed");
+      case PathFault::kRedirect: {
+        Reply& reply = stream.makeReply(307, {}, "path_normalization_failed");
+        auto* headers = stream.arena().make<http::HeaderMap>(stream.arena());
+        headers->add(HeaderId::kLocation, normal);
+        reply.headers = headers;
+        reply.reason = "path_redirected";
+        return &reply;
+      }
+    }
+  }
+  if (head.method == "TRACE" && spec.reject_trace) {
+    Reply& reply = stream.makeReply(405, "Method Not Allowed", "trace_not_allowed");
+    reply.reason = "request_refused";
+    return &reply;
+  }
+  resolveClient(admission, stream, head);
+  clientCertificate(spec, stream, head);
+  if (spec.generate_request_id) {
+    // Only someone inside, or an edge told to preserve, may choose the id.
+    const bool edge_request = spec.use_remote_address && !head.headers.has(HeaderId::kEnvoyInternal);
+    if (!head.headers.has(HeaderId::kRequestId) || (edge_request && !spec.preserve_external_request_id)) {
+      setRequestId(stream, head);
+    }
+    stream.info().request_id = head.headers.get(HeaderId::kRequestId);
+  }
+  if (!spec.via.empty()) {
+    if (const http::Header* via = head.headers.find(HeaderId::kVia)) {
+      head.headers.set(HeaderId::kVia, stream.arena().concat(via->value(), ", ", spec.via));
+    } else {
+      head.headers.add(HeaderId::kVia, spec.via);
+    }
+  }
+  head.scheme = admission.secure ? "https" : "http";
+  const std::string_view proto = head.headers.get(HeaderId::kForwardedProto);
+  if (proto == "https" || proto == "http") head.scheme = proto;
+  return nullptr;
+}
+
+}  // namespace outrider::filter::network::http_connection_manager

@@ -1,0 +1,68 @@
+// A test of one header field, bound to its id when config is built; and the lookup of a field that also knows the
+// pseudo-headers. Several fields of one name are seen joined with ','. Source: route.v3.HeaderMatcher.
+// Thread: immutable, any; the head belongs to the caller's worker.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "source/http/head.h"
+#include "source/match/string_matcher.h"
+
+namespace outrider::match {
+
+// A field's name, looked up once.
+class FieldName final {
+ public:
+  FieldName() = default;
+  explicit FieldName(std::string_view name);   // any case; ":path", "host" and ":authority" are understood
+  const std::string& name() const { return name_; }
+
+  // All values, joined; nullopt: absent.
+  std::optional<std::string_view> in(const http::RequestHead& head) const;
+  std::optional<std::string_view> in(const http::ResponseHead& head) const;   // :status, printed into the arena
+  std::optional<std::string_view> in(const http::HeaderMap& headers) const;
+  bool operator==(const FieldName&) const = default;
+
+ private:
+  enum class Kind : uint8_t { kField, kMethod, kScheme, kAuthority, kPath, kStatus, kProtocol, kUpgrade, kConnection };
+  std::string name_;   // lower case
+  http::HeaderId id_ = http::HeaderId::kUnknown;
+  Kind kind_ = Kind::kField;
+};
+
+struct HeaderMatchSpec {
+  enum class Kind : uint8_t { kPresent, kRange, kString };
+  std::string name;
+  Kind kind = Kind::kPresent;
+  bool present = true;          // kPresent
+  int64_t from = 0, to = 0;     // kRange: from <= value < to
+  StringMatchSpec string;       // kString
+  bool any_value = false;       // kString: an empty exact_match matches every value, as Envoy
+  bool invert = false;
+  bool missing_as_empty = false;
+  bool operator==(const HeaderMatchSpec&) const = default;
+  std::string str() const;      // for explain
+};
+
+class HeaderMatcher final {
+ public:
+  static absl::StatusOr<HeaderMatcher> compile(const HeaderMatchSpec& spec);
+  bool matches(const http::RequestHead& head) const { return test(field_.in(head)); }
+  bool matches(const http::ResponseHead& head) const { return test(field_.in(head)); }
+  bool matches(const http::HeaderMap& headers) const { return test(field_.in(headers)); }
+  const HeaderMatchSpec& spec() const { return spec_; }
+
+ private:
+  HeaderMatcher() = default;
+  bool test(std::optional<std::string_view> value) const;
+  HeaderMatchSpec spec_;
+  FieldName field_;
+  std::optional<StringMatcher> string_;
+};
+
+}  // namespace outrider::match

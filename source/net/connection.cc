@@ -1,0 +1,270 @@
+#include "source/net/connection.h"
+
+#include <atomic>
+#include <cerrno>
+
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace outrider::net {
+namespace {
+
+// A connection with much to read yields to the others after this many reads.
+constexpr int kMostReads = 4;
+constexpr size_t kBigRead = 4 * base::kBlockSize;
+
+std::atomic<uint64_t> next_id{0};
+
+}  // namespace
+
+int makeSocket(const base::Address& remote) {
+  const int fd = ::socket(remote.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd >= 0 && remote.isIp()) {
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  return fd;
+}
+
+Connection::Connection(event::Loop& loop, int fd, std::unique_ptr<Transport> transport, const base::Address& local,
+                       const base::Address& remote)
+    : loop_(loop),
+      transport_(std::move(transport)),
+      local_(local),
+      remote_(remote),
+      refeed_(event::Deferred::to<&Connection::feedAgain>(this)),
+      timer_(event::Timer::to<&Connection::onTimer>(loop.timers(), this)),
+      id_(next_id.fetch_add(1, std::memory_order_relaxed)),
+      started_at_(loop.now()),
+      fd_(fd) {}
+
+Connection::~Connection() { release(); }
+
+void Connection::release() {
+  if (fd_ < 0) return;
+  loop_.remove(fd_, *this);
+  base::TaggedNode<event::FlushTag>::unlink();
+  refeed_.unlink();
+  timer_.cancel();
+  ::close(fd_);
+  fd_ = -1;
+  phase_ = Phase::kClosed;
+}
+
+void Connection::startAccepted(base::Buffer& prefix) {
+  if (!prefix.empty()) transport_->prime(prefix);
+  phase_ = Phase::kHandshake;
+  loop_.add(fd_, *this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+  readable_ = true;
+  loop_.makeReady(*this);
+}
+
+void Connection::startConnect(base::Nanos timeout) {
+  phase_ = Phase::kConnecting;
+  writable_ = false;
+  if (timeout > 0) {
+    timeout_reason_ = CloseReason::kConnectTimeout;
+    timer_.armIn(timeout);
+  }
+  if (::connect(fd_, remote_.sockAddr(), remote_.length()) < 0 && errno != EINPROGRESS) {
+    error_ = errno;
+    loop_.makeReady(*this);  // the news comes as an event, not from within this call
+    return;
+  }
+  loop_.add(fd_, *this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+void Connection::limitHandshake(base::Nanos timeout) {
+  if (timeout <= 0 || phase_ == Phase::kOpen) return;
+  timeout_reason_ = CloseReason::kHandshakeTimeout;
+  timer_.armIn(timeout);
+}
+
+void Connection::onTimer() {
+  if (phase_ == Phase::kClosing) {
+    fail(CloseReason::kLocal);
+  } else {
+    fail(timeout_reason_);
+  }
+}
+
+void Connection::fail(CloseReason reason) {
+  release();
+  sink_->onClosed(reason);
+}
+
+void Connection::onReady(uint32_t events) {
+  if (phase_ == Phase::kConnecting) {
+    if (error_ == 0) {
+      if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) return;
+      socklen_t size = sizeof error_;
+      ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error_, &size);
+    }
+    if (error_ != 0) {
+      fail(CloseReason::kConnectFailed);
+      return;
+    }
+    phase_ = Phase::kHandshake;
+    sockaddr_storage own;
+    socklen_t size = sizeof own;
+    if (!local_.valid() && ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size) == 0) {
+      local_ = base::Address::fromSockaddr(reinterpret_cast<sockaddr*>(&own), size);
+    }
+  }
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) readable_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hang_up_ = true;
+  if ((events & EPOLLOUT) != 0 && !writable_) {
+    writable_ = true;
+    if (!out_.empty() || transport_->hasSealed() || finish_) loop_.dirty(*this);
+  }
+  if (phase_ == Phase::kHandshake) {
+    handshake();
+    if (phase_ != Phase::kOpen) return;
+  }
+  readSome();
+}
+
+void Connection::handshake() {
+  switch (transport_->handshake(fd_)) {
+    case IoState::kOk: break;
+    case IoState::kAgain: return;
+    case IoState::kEof: fail(CloseReason::kRemoteFin); return;
+    case IoState::kReset: fail(CloseReason::kRemoteReset); return;
+    case IoState::kError: fail(CloseReason::kTransportError); return;
+  }
+  phase_ = Phase::kOpen;
+  writable_ = true;
+  timer_.cancel();
+  sink_->onConnected();
+  if (phase_ == Phase::kOpen && !out_.empty()) loop_.dirty(*this);
+}
+
+void Connection::feedAgain() {
+  if (phase_ == Phase::kOpen && paused_ == 0) sink_->onBytes(in_, eof_);
+}
+
+void Connection::readSome() {
+  for (int reads = 0; (readable_ || transport_->pending()) && !eof_; ++reads) {
+    if (phase_ == Phase::kClosed) return;
+    const bool discard = phase_ == Phase::kClosing;
+    if (!discard && paused_ != 0) return;
+    if (reads == kMostReads) {
+      loop_.makeReady(*this);
+      return;
+    }
+    const IoResult result = transport_->read(fd_, in_, big_reads_ ? kBigRead : base::kBlockSize);
+    bytes_read_ += result.bytes;
+    switch (result.state) {
+      case IoState::kOk:
+        // After a hang-up the end is already queued behind the bytes: read on to it, no further edge will come.
+        if (result.drained && !hang_up_) readable_ = false;
+        big_reads_ = !result.drained && result.bytes >= base::kBlockSize / 2;
+        if (discard) {
+          in_.clear();
+        } else {
+          sink_->onBytes(in_, false);
+        }
+        break;
+      case IoState::kAgain:
+        readable_ = false;
+        return;
+      case IoState::kEof:
+        eof_ = true;
+        readable_ = false;
+        if (discard) {
+          if (out_.empty() && !transport_->hasSealed()) fail(CloseReason::kLocal);
+          return;
+        }
+        sink_->onBytes(in_, true);
+        return;
+      case IoState::kReset: fail(discard ? CloseReason::kLocal : CloseReason::kRemoteReset); return;
+      case IoState::kError: fail(discard ? CloseReason::kLocal : CloseReason::kTransportError); return;
+    }
+  }
+}
+
+void Connection::resumeReading(Pause reason) {
+  if ((paused_ & reason) == 0) return;
+  paused_ &= static_cast<uint8_t>(~reason);
+  if (paused_ != 0) return;
+  if (!in_.empty()) loop_.defer(refeed_);
+  if (readable_ || transport_->pending()) loop_.makeReady(*this);
+}
+
+void Connection::flush() {
+  if (phase_ != Phase::kOpen && phase_ != Phase::kClosing) return;
+  if (phase_ == Phase::kOpen) sink_->onFlush(out_);
+  if (phase_ == Phase::kClosed) return;
+  if (writable_ && (!out_.empty() || transport_->hasSealed())) {
+    const size_t before = out_.size();
+    const IoResult result = transport_->write(fd_, out_);
+    bytes_written_ += before - out_.size();
+    // A peer that still reads is not cut: the linger counts from the last progress.
+    if (phase_ == Phase::kClosing && out_.size() < before) timer_.armIn(linger_);
+    if (result.state == IoState::kAgain) {
+      writable_ = false;
+    } else if (result.state != IoState::kOk) {
+      // Bytes of the peer that came before its reset are still worth reading: an early response, for one.
+      if (phase_ == Phase::kOpen && !eof_ && paused_ == 0) {
+        out_.clear();
+        hang_up_ = readable_ = true;
+        readSome();
+        if (phase_ != Phase::kOpen) return;
+      }
+      if (phase_ != Phase::kClosed) fail(phase_ == Phase::kClosing ? CloseReason::kLocal : CloseReason::kRemoteReset);
+      return;
+    }
+  }
+  afterWrite();
+}
+
+void Connection::afterWrite() {
+  const bool empty = out_.empty() && !transport_->hasSealed();
+  if (empty && finish_ && !finished_) {
+    finished_ = true;
+    transport_->finishWriting(fd_);
+  }
+  if (phase_ == Phase::kClosing) {
+    if (empty && eof_) {
+      fail(CloseReason::kLocal);
+    }
+    return;
+  }
+  if (out_.size() > limit_) {
+    over_limit_ = true;
+  } else if (over_limit_ && out_.size() <= limit_ / 2) {
+    over_limit_ = false;
+    sink_->onRoom();
+  }
+}
+
+void Connection::finishWriting() {
+  finish_ = true;
+  loop_.dirty(*this);
+}
+
+void Connection::closeAfterFlush(base::Nanos linger) {
+  if (phase_ == Phase::kClosed || phase_ == Phase::kClosing) return;
+  if (phase_ == Phase::kOpen) sink_->onFlush(out_);
+  phase_ = Phase::kClosing;
+  paused_ = 0;
+  in_.clear();
+  finish_ = true;
+  linger_ = linger > 0 ? linger : base::kMilli;
+  timer_.armIn(linger_);
+  loop_.dirty(*this);
+  if (readable_) loop_.makeReady(*this);
+}
+
+void Connection::closeNow() { release(); }
+
+void Connection::closeReset() {
+  if (fd_ < 0) return;
+  const linger hard{1, 0};
+  ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  release();
+}
+
+}  // namespace outrider::net

@@ -1,0 +1,71 @@
+// What a worker needs of one version of a cluster: an immutable value made on main, shared by all workers.
+// Thread: any. Lifetime: shared_ptr whose deleter carries the part back to main (see returnToMain).
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "source/base/shared/permit.h"
+#include "source/config/cluster_spec.h"
+#include "source/config/names.h"
+#include "source/event/mailbox.h"
+#include "source/upstream/cluster_stats.h"
+#include "source/upstream/host_set.h"
+#include "source/upstream/transport_source.h"
+
+namespace outrider::upstream {
+
+enum class Priority : uint8_t { kDefault, kHigh };
+
+// Circuit breakers of one priority; lives with the cluster's entity, so that what is under way counts across versions.
+struct Breaker {
+  explicit Breaker(const config::BreakerSpec& spec)
+      : connections(spec.connections), pending(spec.pending), requests(spec.requests), retries(spec.retries) {}
+  base::shared::Permit connections, pending, requests, retries;
+  void setLimits(const config::BreakerSpec& spec) {
+    connections.setLimit(spec.connections);
+    pending.setLimit(spec.pending);
+    requests.setLimit(spec.requests);
+    retries.setLimit(spec.retries);
+  }
+};
+struct Breakers {
+  std::array<Breaker, 2> of;         // by Priority
+};
+
+struct ClusterPart final : stream::ClusterInfo {
+  config::ClusterId id;
+  std::shared_ptr<const config::ClusterSpec> spec;
+  TransportSourceRef transport;      // null: plain bytes
+  std::shared_ptr<Breakers> breakers;
+  ClusterStats stats;
+  std::array<BreakerStats, 2> breaker_stats;
+  stats::SeriesRef codes;            // "cluster.<name>.upstream_rq_" + code
+  stats::SeriesRef retried_codes;    // "cluster.<name>.retry.upstream_rq_" + code
+};
+using ClusterPartRef = std::shared_ptr<const ClusterPart>;
+
+// A shared value whose last reference, wherever it is dropped, is destroyed on the thread of `main`.
+template <class T>
+std::shared_ptr<const T> returnToMain(std::unique_ptr<T> value, event::Mailbox* main) {
+  return std::shared_ptr<const T>(value.release(), [main](const T* at) {
+    if (main == nullptr || stats::slot_of_thread == 0) {
+      delete at;
+      return;
+    }
+    std::shared_ptr<const T> carried(at);   // the letter owns it, run or not
+    main->post([carried] {});
+  });
+}
+
+struct ClusterChange {
+  config::ClusterId id;
+  ClusterPartRef part;               // null: the part stays
+  HostSetRef hosts;                  // null: the hosts stay
+  std::vector<HostRef> removed;      // hosts that left: their pools drain
+  std::vector<HostRef> failed;       // hosts whose connections close at once (close_connections_on_host_health_failure)
+  bool gone = false;
+};
+using ClusterChanges = std::vector<ClusterChange>;
+
+}  // namespace outrider::upstream

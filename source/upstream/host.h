@@ -1,0 +1,61 @@
+// One upstream address with what is known of it: stable across config updates, shared by all workers.
+// Thread: the fields are constant after construction except `load` (atomics). Lifetime: shared; host sets, pools and streams'
+// clusters keep it. Made and destroyed on main.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "source/base/shared/host_load.h"
+#include "source/config/endpoint_spec.h"
+#include "source/stream/stream_info.h"
+
+namespace outrider::upstream {
+
+// Why a host is not simply healthy. Text as Envoy's /clusters prints it.
+enum class HealthFlag : uint32_t {
+  kFailedActive = 1,        // "/failed_active_hc"
+  kFailedOutlier = 2,       // "/failed_outlier_check"
+  kFailedEds = 4,           // "/failed_eds_health"
+  kDegradedActive = 8,      // "/degraded_active_hc"
+  kDegradedEds = 16,        // "/degraded_eds_health"
+  kPendingRemoval = 32,     // "/pending_dynamic_removal"
+  kPendingActive = 64,      // "/pending_active_hc"
+  kEdsDraining = 128,       // "/eds_status_draining"
+};
+constexpr uint32_t bit(HealthFlag flag) { return static_cast<uint32_t>(flag); }
+
+enum class Health : uint8_t { kHealthy, kDegraded, kUnhealthy };
+
+// "healthy", or the flags that are set.
+std::string healthText(uint32_t flags);
+inline Health healthOf(uint32_t flags) {
+  constexpr uint32_t bad = bit(HealthFlag::kFailedActive) | bit(HealthFlag::kFailedOutlier) | bit(HealthFlag::kFailedEds) |
+                           bit(HealthFlag::kEdsDraining);
+  if ((flags & bad) != 0) return Health::kUnhealthy;
+  if ((flags & (bit(HealthFlag::kDegradedActive) | bit(HealthFlag::kDegradedEds))) != 0) return Health::kDegraded;
+  return Health::kHealthy;
+}
+
+// Per-host figures of /clusters; relaxed atomics, several writers, written at a connection's or request's end only.
+struct HostStats {
+  std::atomic<uint64_t> cx_total{0}, cx_connect_fail{0}, rq_total{0}, rq_success{0}, rq_error{0}, rq_timeout{0};
+};
+
+struct Host final : stream::HostInfo {
+  // Constant after construction.
+  std::string metadata;               // core.Metadata, wire form
+  config::EndpointSpec endpoint;      // check_port, check_hostname ...
+  // Any thread.
+  mutable base::shared::HostLoad load;
+  mutable HostStats stats;
+
+  Health health() const { return healthOf(load.health.load(std::memory_order_relaxed)); }
+  bool has(HealthFlag flag) const { return (load.health.load(std::memory_order_relaxed) & bit(flag)) != 0; }
+};
+
+using HostRef = std::shared_ptr<const Host>;
+
+}  // namespace outrider::upstream

@@ -1,0 +1,1 @@
+"""Parts of tools/bench: processes pinned to a core, the proxies, the load, what is measured, and the report."""
