@@ -54,9 +54,17 @@ std::string_view shortFile(std::string_view file) {
   return slash == std::string_view::npos ? file : file.substr(slash + 1);
 }
 
-void appendTime(std::string& out, const tm& when, const char* format) {
-  char text[32];
-  out.append(text, std::strftime(text, sizeof text, format, &when));
+void appendNumber(std::string& out, int value, int width) {
+  char text[16];
+  out.append(text, static_cast<size_t>(std::snprintf(text, sizeof text, "%0*d", width, value)));
+}
+
+void appendClock(std::string& out, const tm& when) {
+  appendNumber(out, when.tm_hour, 2);
+  out += ':';
+  appendNumber(out, when.tm_min, 2);
+  out += ':';
+  appendNumber(out, when.tm_sec, 2);
 }
 
 std::string render(std::string_view format, LogId id, LogLevel level, const char* file, int line, std::string_view message) {
@@ -73,14 +81,14 @@ std::string render(std::string_view format, LogId id, LogLevel level, const char
       continue;
     }
     switch (format[++i]) {
-      case 'Y': appendTime(out, when, "%Y"); break;
-      case 'm': appendTime(out, when, "%m"); break;
-      case 'd': appendTime(out, when, "%d"); break;
-      case 'T': appendTime(out, when, "%H:%M:%S"); break;
-      case 'H': appendTime(out, when, "%H"); break;
-      case 'M': appendTime(out, when, "%M"); break;
-      case 'S': appendTime(out, when, "%S"); break;
-      case 'z': appendTime(out, when, "%z"); break;
+      case 'Y': appendNumber(out, when.tm_year + 1900, 4); break;
+      case 'm': appendNumber(out, when.tm_mon + 1, 2); break;
+      case 'd': appendNumber(out, when.tm_mday, 2); break;
+      case 'T': appendClock(out, when); break;
+      case 'H': appendNumber(out, when.tm_hour, 2); break;
+      case 'M': appendNumber(out, when.tm_min, 2); break;
+      case 'S': appendNumber(out, when.tm_sec, 2); break;
+      case 'z': out.append(text, std::strftime(text, sizeof text, "%z", &when)); break;
       case 'e': out.append(text, std::snprintf(text, sizeof text, "%03ld", now.tv_nsec / 1000000)); break;
       case 'f': out.append(text, std::snprintf(text, sizeof text, "%06ld", now.tv_nsec / 1000)); break;
       case 'F': out.append(text, std::snprintf(text, sizeof text, "%09ld", now.tv_nsec)); break;

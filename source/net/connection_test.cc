@@ -1,0 +1,188 @@
+#include "source/net/connection.h"
+
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "source/net/acceptor.h"
+#include "source/net/listen_socket.h"
+
+namespace outrider::net {
+namespace {
+
+// A sink that keeps what it hears.
+struct Recorder final : ConnectionSink {
+  void onConnected() override { connected = true; }
+  void onBytes(base::Buffer& in, bool end) override {
+    if (!leave) {
+      text += in.str();
+      in.clear();
+    }
+    eof |= end;
+  }
+  void onFlush(base::Buffer&) override { ++flushes; }
+  void onRoom() override { ++rooms; }
+  void onClosed(CloseReason why) override { closed = why; }
+  std::string text;
+  bool connected = false, eof = false, leave = false;
+  int flushes = 0, rooms = 0;
+  CloseReason closed = CloseReason::kNone;
+};
+
+class ConnectionTest : public testing::Test {
+ protected:
+  ConnectionTest() {
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds_), 0);
+    connection_ = std::make_unique<Connection>(loop_, fds_[0], makePlainTransport(), base::Address(), base::Address());
+    connection_->setSink(sink_);
+    base::Buffer none;
+    connection_->startAccepted(none);
+    turns();
+  }
+  ~ConnectionTest() override {
+    connection_.reset();
+    if (fds_[1] >= 0) ::close(fds_[1]);
+  }
+  void turns() {
+    while (loop_.turn(0)) {
+    }
+  }
+  std::string peerReads() {
+    char text[4096];
+    const ssize_t n = ::recv(fds_[1], text, sizeof text, MSG_DONTWAIT);
+    return n <= 0 ? std::string() : std::string(text, static_cast<size_t>(n));
+  }
+
+  base::FakeClock clock_;
+  event::Loop loop_{clock_};
+  Recorder sink_;
+  int fds_[2];
+  std::unique_ptr<Connection> connection_;
+};
+
+TEST_F(ConnectionTest, ReadsWhatComesAndSeesTheEnd) {
+  EXPECT_TRUE(sink_.connected);
+  ASSERT_EQ(::write(fds_[1], "hello", 5), 5);
+  turns();
+  EXPECT_EQ(sink_.text, "hello");
+  ASSERT_EQ(::write(fds_[1], "bye", 3), 3);
+  ::close(fds_[1]);
+  fds_[1] = -1;
+  turns();
+  EXPECT_EQ(sink_.text, "hellobye");
+  EXPECT_TRUE(sink_.eof);
+}
+
+TEST_F(ConnectionTest, WritesOnceATurn) {
+  connection_->out().append("one ");
+  connection_->markDirty();
+  connection_->out().append("two");
+  connection_->markDirty();
+  turns();
+  EXPECT_EQ(peerReads(), "one two");
+  EXPECT_EQ(sink_.flushes, 1);
+}
+
+TEST_F(ConnectionTest, APausedConnectionReadsNothingAndMissesNothing) {
+  connection_->pauseReading(Connection::kPauseUpstream);
+  ASSERT_EQ(::write(fds_[1], "later", 5), 5);
+  turns();
+  EXPECT_EQ(sink_.text, "");
+  connection_->resumeReading(Connection::kPauseUpstream);
+  turns();
+  EXPECT_EQ(sink_.text, "later");
+}
+
+TEST_F(ConnectionTest, BytesLeftBehindComeAgainWhenAskedFor) {
+  sink_.leave = true;
+  ASSERT_EQ(::write(fds_[1], "abc", 3), 3);
+  turns();
+  sink_.leave = false;
+  connection_->wantFeed();
+  turns();
+  EXPECT_EQ(sink_.text, "abc");
+}
+
+TEST_F(ConnectionTest, ASlowPeerMakesTheBufferFullAndLaterGivesRoom) {
+  connection_->setBufferLimit(1000);
+  connection_->out().append(std::string(4 << 20, 'x'));
+  connection_->markDirty();
+  turns();
+  EXPECT_TRUE(connection_->overLimit());
+  size_t got = 0;
+  for (int i = 0; i < 10000 && got < (4u << 20); ++i) {
+    got += peerReads().size();
+    turns();
+  }
+  EXPECT_EQ(got, 4u << 20);
+  EXPECT_EQ(sink_.rooms, 1);
+}
+
+TEST_F(ConnectionTest, CloseAfterFlushWritesAllThenEnds) {
+  connection_->out().append("last words");
+  connection_->closeAfterFlush(base::kSecond);
+  turns();
+  EXPECT_EQ(peerReads(), "last words");
+  EXPECT_EQ(sink_.closed, CloseReason::kNone);  // the peer did not finish yet
+  clock_.advance(2 * base::kSecond);
+  turns();
+  EXPECT_EQ(sink_.closed, CloseReason::kLocal);
+}
+
+TEST_F(ConnectionTest, APeerThatEndsAfterTheLastBytesEndsTheLinger) {
+  connection_->closeAfterFlush(base::kSecond);
+  turns();
+  ::shutdown(fds_[1], SHUT_WR);
+  turns();
+  EXPECT_EQ(sink_.closed, CloseReason::kLocal);
+}
+
+TEST(ListenSocket, RefusesAPortThatSomebodyElseHoldsAndServesAllWorkersItself) {
+  auto first = ListenSocket::open(*base::Address::parseIpPort("127.0.0.1:0"), {}, 3);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_FALSE((*first)->shared());
+  EXPECT_NE((*first)->fd(0), (*first)->fd(1));
+  const auto second = ListenSocket::open((*first)->local(), {}, 1);
+  ASSERT_FALSE(second.ok());
+  EXPECT_NE(std::string(second.status().message()).find("Address already in use"), std::string::npos) << second.status();
+}
+
+TEST(Connection, ConnectsThroughTheLoopAndTellsAFailedConnect) {
+  event::Loop loop;
+  auto listening = ListenSocket::open(*base::Address::parseIpPort("127.0.0.1:0"), {}, 1);
+  ASSERT_TRUE(listening.ok());
+  struct Accepted final : AcceptSink {
+    void onAccepted(int fd, const base::Address&) override {
+      ++count;
+      ::close(fd);
+    }
+    void onAcceptFailed(int) override {}
+    int count = 0;
+  } accepted;
+  Acceptor acceptor(loop, (*listening)->fd(0), true, accepted);
+  const base::Address to = (*listening)->local();
+  Recorder good;
+  Connection connection(loop, makeSocket(to), makePlainTransport(), base::Address(), to);
+  connection.setSink(good);
+  connection.startConnect(5 * base::kSecond);
+  for (int i = 0; i < 1000 && !(good.connected && accepted.count == 1); ++i) loop.turn(10);
+  EXPECT_TRUE(good.connected);
+  EXPECT_EQ(connection.local().ip(), "127.0.0.1");
+
+  acceptor.stop();
+  const base::Address gone = to;
+  *listening = nullptr;
+  Recorder bad;
+  Connection refused(loop, makeSocket(gone), makePlainTransport(), base::Address(), gone);
+  refused.setSink(bad);
+  refused.startConnect(5 * base::kSecond);
+  for (int i = 0; i < 1000 && bad.closed == CloseReason::kNone; ++i) loop.turn(10);
+  EXPECT_EQ(bad.closed, CloseReason::kConnectFailed);
+  EXPECT_EQ(refused.error(), ECONNREFUSED);
+}
+
+}  // namespace
+}  // namespace outrider::net
