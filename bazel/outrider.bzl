@@ -10,6 +10,7 @@ OPTIMIZE = select({
 _WARNINGS = [
     "-Wall",
     "-Wextra",
+    "-Wno-missing-field-initializers",  # designated initializers name what differs
     "-Werror",
     "-Wnon-virtual-dtor",
     "-Woverloaded-virtual",

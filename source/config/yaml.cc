@@ -1,8 +1,7 @@
 #include "source/config/yaml.h"
 
 #include <fcntl.h>
-#include <google/protobuf/descriptor.h>
-#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 #include <unistd.h>
 
