@@ -72,7 +72,7 @@ def level_of(room):
 
 def check_include(path, name):
     """path: relative to source/. Returns the problem as text, or None."""
-    is_test = path.endswith(("_test.cc", "_benchmark.cc"))
+    is_test = path.endswith(("_test.cc", "_benchmark.cc", "_bench.cc", "/harness.h")) or "/test_" in path
     room = room_of(path)
     if name.startswith("source/"):
         other = room_of(name[len("source/"):])

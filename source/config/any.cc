@@ -21,8 +21,8 @@ constexpr std::string_view kUdpa = "udpa.type.v1.TypedStruct";
 constexpr std::string_view kXds = "xds.type.v3.TypedStruct";
 
 struct Wrapped {
-  bool is = false;    // a TypedStruct at all
-  bool ok = false;    // that could be read
+  bool is = false;  // a TypedStruct at all
+  bool ok = false;  // that could be read
   std::string type_url;
   Struct value;
 };

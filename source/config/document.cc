@@ -55,7 +55,7 @@ void Document::members(const google::protobuf::Struct& in, Node& out) {
 Node* Document::fromValue(const google::protobuf::Value& in, std::string_view key) {
   using google::protobuf::Value;
   Node* out = make();
-  out->key = key;   // the Struct outlives the conversion
+  out->key = key;  // the Struct outlives the conversion
   switch (in.kind_case()) {
     case Value::KIND_NOT_SET:
     case Value::kNullValue: break;
@@ -132,7 +132,7 @@ const Node* memberAt(const Node& map, std::string_view name) {
 }
 
 const Node* elementAt(const Node& list, size_t index) {
-  if (list.kind != Node::Kind::kList) return index == 0 ? &list : nullptr;   // a single value stands for a list of one
+  if (list.kind != Node::Kind::kList) return index == 0 ? &list : nullptr;  // a single value stands for a list of one
   const Node* element = list.first;
   while (element != nullptr && index-- > 0) element = element->next;
   return element;

@@ -43,7 +43,7 @@ std::string serialize(const Message& message) {
   std::string out;
   google::protobuf::io::StringOutputStream raw(&out);
   google::protobuf::io::CodedOutputStream coded(&raw);
-  coded.SetSerializationDeterministic(true);   // equal configs have equal bytes
+  coded.SetSerializationDeterministic(true);  // equal configs have equal bytes
   message.SerializePartialToCodedStream(&coded);
   coded.Trim();
   return out;
@@ -81,7 +81,7 @@ void FromNode::unknownField(const Node& member, const Descriptor& type) {
   }
   const std::string nearest = nearestField(type, member.key);
   Node shown = member;
-  shown.kind = Node::Kind::kNull;   // the name is wrong, not the value
+  shown.kind = Node::Kind::kNull;  // the name is wrong, not the value
   problem(shown, absl::StrCat("no such field in ", type.full_name()),
           nearest.empty() ? std::string() : absl::StrCat("did you mean '", nearest, "'?"));
 }
@@ -95,7 +95,8 @@ void FromNode::fields(const Node& node, Message& out, bool inside_any) {
   if (node.kind == Node::Kind::kNull) return;
   const Descriptor& type = *out.GetDescriptor();
   if (node.kind != Node::Kind::kMap) {
-    problem(node, absl::StrCat("expected a map with the fields of ", type.full_name(), ", found ", base::toAbsl(kindName(node.kind))));
+    problem(node, absl::StrCat("expected a map with the fields of ", type.full_name(), ", found ",
+                               base::toAbsl(kindName(node.kind))));
     return;
   }
   absl::InlinedVector<bool, 128> seen(static_cast<size_t>(type.field_count()));
@@ -114,9 +115,9 @@ void FromNode::fields(const Node& node, Message& out, bool inside_any) {
       continue;
     }
     twice = true;
-    const bool null = at->kind == Node::Kind::kNull &&
-                      (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
-                       field->message_type()->well_known_type() != Descriptor::WELLKNOWNTYPE_VALUE);
+    const bool null =
+        at->kind == Node::Kind::kNull && (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
+                                          field->message_type()->well_known_type() != Descriptor::WELLKNOWNTYPE_VALUE);
     if (null) continue;
     if (const auto* oneof = field->real_containing_oneof()) {
       const FieldDescriptor*& other = chosen[static_cast<size_t>(oneof->index())];
@@ -136,7 +137,7 @@ void FromNode::member(const Node& node, const FieldDescriptor& field, Message& o
   const bool list_type = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
                          field.message_type()->well_known_type() == Descriptor::WELLKNOWNTYPE_LISTVALUE;
   if (node.kind != Node::Kind::kList || (list_type && node.first != nullptr && node.first->kind != Node::Kind::kList)) {
-    return single(node, field, out, true);   // one value stands for a list of one
+    return single(node, field, out, true);  // one value stands for a list of one
   }
   size_t index = 0;
   for (const Node* element = node.first; element != nullptr; element = element->next) {
@@ -153,7 +154,8 @@ void FromNode::member(const Node& node, const FieldDescriptor& field, Message& o
 }
 
 void FromNode::map(const Node& node, const FieldDescriptor& field, Message& out) {
-  if (node.kind != Node::Kind::kMap) return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
+  if (node.kind != Node::Kind::kMap)
+    return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
   const FieldDescriptor& key = *field.message_type()->map_key();
   const FieldDescriptor& value = *field.message_type()->map_value();
   const Reflection& reflection = *out.GetReflection();
@@ -167,7 +169,8 @@ void FromNode::map(const Node& node, const FieldDescriptor& field, Message& out)
     name.line = at->line;
     name.column = at->column;
     single(name, key, *entry, false);
-    if (at->kind != Node::Kind::kNull || value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) single(*at, value, *entry, false);
+    if (at->kind != Node::Kind::kNull || value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE)
+      single(*at, value, *entry, false);
   }
 }
 
@@ -180,13 +183,15 @@ void FromNode::single(const Node& node, const FieldDescriptor& field, Message& o
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
       if (!integer(node, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max(), i, u)) return;
-      return add ? r.AddInt32(&out, &field, static_cast<int32_t>(i)) : r.SetInt32(&out, &field, static_cast<int32_t>(i));
+      return add ? r.AddInt32(&out, &field, static_cast<int32_t>(i))
+                 : r.SetInt32(&out, &field, static_cast<int32_t>(i));
     case FieldDescriptor::CPPTYPE_INT64:
       if (!integer(node, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max(), i, u)) return;
       return add ? r.AddInt64(&out, &field, i) : r.SetInt64(&out, &field, i);
     case FieldDescriptor::CPPTYPE_UINT32:
       if (!integer(node, 0, std::numeric_limits<uint32_t>::max(), i, u)) return;
-      return add ? r.AddUInt32(&out, &field, static_cast<uint32_t>(u)) : r.SetUInt32(&out, &field, static_cast<uint32_t>(u));
+      return add ? r.AddUInt32(&out, &field, static_cast<uint32_t>(u))
+                 : r.SetUInt32(&out, &field, static_cast<uint32_t>(u));
     case FieldDescriptor::CPPTYPE_UINT64:
       if (!integer(node, 0, std::numeric_limits<uint64_t>::max(), i, u)) return;
       return add ? r.AddUInt64(&out, &field, u) : r.SetUInt64(&out, &field, u);
@@ -216,7 +221,8 @@ void FromNode::single(const Node& node, const FieldDescriptor& field, Message& o
       }
       return add ? r.AddString(&out, &field, std::move(value)) : r.SetString(&out, &field, std::move(value));
     }
-    case FieldDescriptor::CPPTYPE_MESSAGE: return message(node, add ? *r.AddMessage(&out, &field) : *r.MutableMessage(&out, &field));
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      return message(node, add ? *r.AddMessage(&out, &field) : *r.MutableMessage(&out, &field));
   }
 }
 
@@ -236,7 +242,7 @@ bool FromNode::integer(const Node& node, int64_t least, uint64_t most, int64_t& 
   const bool negative = digits.starts_with('-');
   if (negative || (node.yaml && digits.starts_with('+'))) digits.remove_prefix(1);
   int base = 10;
-  if (node.yaml && node.plain && digits.size() > 1 && digits[0] == '0') {   // as YAML 1.1 has them
+  if (node.yaml && node.plain && digits.size() > 1 && digits[0] == '0') {  // as YAML 1.1 has them
     base = digits[1] == 'x' || digits[1] == 'X' ? 16 : 8;
     digits.remove_prefix(base == 16 ? 2 : 1);
     if (base == 8 && !digits.empty() && digits[0] == 'o') digits.remove_prefix(1);
@@ -311,7 +317,7 @@ bool FromNode::enumeration(const Node& node, const google::protobuf::EnumDescrip
   int number = 0;
   const char* end = node.text.data() + node.text.size();
   if (const auto [stop, code] = std::from_chars(node.text.data(), end, number); code == std::errc() && stop == end) {
-    out = number;   // numbers that have no name are for the validation to judge
+    out = number;  // numbers that have no name are for the validation to judge
     return true;
   }
   // In any case, and with dashes.
@@ -332,7 +338,8 @@ bool FromNode::enumeration(const Node& node, const google::protobuf::EnumDescrip
 bool FromNode::bytes(const Node& node, std::string& out) {
   if (!text(node, "base64")) return false;
   // Both alphabets, padded or not.
-  if (absl::Base64Unescape(base::toAbsl(node.text), &out) || absl::WebSafeBase64Unescape(base::toAbsl(node.text), &out)) return true;
+  if (absl::Base64Unescape(base::toAbsl(node.text), &out) || absl::WebSafeBase64Unescape(base::toAbsl(node.text), &out))
+    return true;
   problem(node, "is not base64");
   return false;
 }
@@ -351,7 +358,7 @@ bool FromNode::wellKnown(const Node& node, Message& out) {
     case Descriptor::WELLKNOWNTYPE_UNSPECIFIED: return false;
     case Descriptor::WELLKNOWNTYPE_ANY: any(node, out); return true;
     case Descriptor::WELLKNOWNTYPE_DURATION:
-      if (node.kind == Node::Kind::kMap) return false;   // {seconds, nanos}
+      if (node.kind == Node::Kind::kMap) return false;  // {seconds, nanos}
       duration(node, out);
       return true;
     case Descriptor::WELLKNOWNTYPE_TIMESTAMP:
@@ -407,7 +414,8 @@ void FromNode::any(const Node& node, Message& out) {
   const Node* url = findMember(node, "@type");
   if (url == nullptr) {
     if (node.first == nullptr) return;
-    return problem(node, "has no '@type'", "name its message, such as '@type': type.googleapis.com/envoy.config.cluster.v3.Cluster");
+    return problem(node, "has no '@type'",
+                   "name its message, such as '@type': type.googleapis.com/envoy.config.cluster.v3.Cluster");
   }
   const auto at_type = [&](std::string_view what) {
     const auto scope = problems_.field("@type");
@@ -433,18 +441,21 @@ void FromNode::any(const Node& node, Message& out) {
 
 void FromNode::duration(const Node& node, Message& out) {
   if (node.kind == Node::Kind::kNull || !text(node, "a duration")) return;
-  constexpr int64_t kMostSeconds = 315'576'000'000;   // ten thousand years, as the type has it
+  constexpr int64_t kMostSeconds = 315'576'000'000;  // ten thousand years, as the type has it
   std::string_view left = node.text;
   const bool negative = left.starts_with('-');
   if (negative) left.remove_prefix(1);
-  const auto refuse = [&] { problem(node, "is not a duration", "seconds with an 's' at the end, such as 5s or 0.25s"); };
+  const auto refuse = [&] {
+    problem(node, "is not a duration", "seconds with an 's' at the end, such as 5s or 0.25s");
+  };
   if (!left.ends_with('s') || left.size() < 2) return refuse();
   left.remove_suffix(1);
   const size_t dot = std::min(left.find('.'), left.size());
   int64_t seconds = 0;
   const std::string_view whole = left.substr(0, dot);
   const auto [stop, code] = std::from_chars(whole.data(), whole.data() + whole.size(), seconds);
-  if ((!whole.empty() && (code != std::errc() || stop != whole.data() + whole.size())) || whole.starts_with('-')) return refuse();
+  if ((!whole.empty() && (code != std::errc() || stop != whole.data() + whole.size())) || whole.starts_with('-'))
+    return refuse();
   int64_t nanos = 0;
   const std::string_view fraction = left.substr(std::min(dot + 1, left.size()));
   if (fraction.size() > 9 || (whole.empty() && fraction.empty())) return refuse();
@@ -493,7 +504,8 @@ void FromNode::fieldMask(const Node& node, Message& out) {
 
 void FromNode::asStruct(const Node& node, google::protobuf::Struct& out) {
   if (node.kind == Node::Kind::kNull) return;
-  if (node.kind != Node::Kind::kMap) return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
+  if (node.kind != Node::Kind::kMap)
+    return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
   for (const Node* at = node.first; at != nullptr; at = at->next) {
     if (at->ignored) continue;
     const auto scope = problems_.key(at->key);
@@ -505,6 +517,34 @@ void FromNode::asStruct(const Node& node, google::protobuf::Struct& out) {
     asValue(*at, it->second);
   }
 }
+
+namespace {
+
+// What Envoy makes of a bare word of YAML: whole numbers of 32 bits are numbers; longer ones and fractions stay text.
+bool yamlNumber(std::string_view text, double& out) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) text.remove_prefix(1);
+  int base = 10;
+  if (text.size() > 1 && text[0] == '0') {
+    base = text[1] == 'x' || text[1] == 'X' ? 16 : 8;
+    text.remove_prefix(base == 16 ? 2 : 1);
+    if (base == 8 && text[0] == 'o') text.remove_prefix(1);
+  }
+  uint32_t magnitude = 0;
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
+  if (code != std::errc() || stop != text.data() + text.size() || magnitude > 0x80000000u - (negative ? 0 : 1))
+    return false;
+  out = negative ? -static_cast<double>(magnitude) : static_cast<double>(magnitude);
+  return true;
+}
+
+bool jsonNumber(std::string_view text, double& out) {
+  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), out);
+  const char first = text.empty() ? '\0' : text[text[0] == '-' && text.size() > 1 ? 1 : 0];
+  return code == std::errc() && stop == text.data() + text.size() && first >= '0' && first <= '9';
+}
+
+}  // namespace
 
 void FromNode::asValue(const Node& node, google::protobuf::Value& out) {
   switch (node.kind) {
@@ -526,10 +566,7 @@ void FromNode::asValue(const Node& node, google::protobuf::Value& out) {
       }
     }
     double value = 0;
-    const char* end = node.text.data() + node.text.size();
-    const auto [stop, code] = std::from_chars(node.text.data(), end, value);
-    const char first = node.text.empty() ? '\0' : node.text[node.text[0] == '-' && node.text.size() > 1 ? 1 : 0];
-    if (code == std::errc() && stop == end && first >= '0' && first <= '9') return out.set_number_value(value);
+    if (node.yaml ? yamlNumber(node.text, value) : jsonNumber(node.text, value)) return out.set_number_value(value);
   }
   out.set_string_value(std::string(node.text));
 }

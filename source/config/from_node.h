@@ -46,7 +46,7 @@ class FromNode final {
   bool boolean(const Node& node, bool& out);
   bool enumeration(const Node& node, const google::protobuf::EnumDescriptor& type, int& out);
   bool bytes(const Node& node, std::string& out);
-  bool text(const Node& node, std::string_view what);   // true when it is a scalar
+  bool text(const Node& node, std::string_view what);  // true when it is a scalar
 
   void problem(const Node& node, std::string_view what, std::string_view valid = {});
   void unknownField(const Node& member, const google::protobuf::Descriptor& type);

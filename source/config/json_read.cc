@@ -60,9 +60,7 @@ bool JsonReader::value(Node& out, int depth) {
   switch (*at_) {
     case '{': return object(out, depth);
     case '[': return array(out, depth);
-    case '"':
-      out.kind = Node::Kind::kScalar;
-      return string(out.text);
+    case '"': out.kind = Node::Kind::kScalar; return string(out.text);
     case 'n': return literal("null");
     case 't':
       out.kind = Node::Kind::kScalar;
@@ -213,7 +211,8 @@ bool JsonReader::unescape(std::string_view& out, const char* start) {
         at_ += 4;
         if (unit >= 0xD800 && unit < 0xDC00) {
           uint32_t low = 0;
-          if (end_ - at_ < 6 || at_[0] != '\\' || at_[1] != 'u' || !hex4(at_ + 2, end_, low) || low < 0xDC00 || low > 0xDFFF) {
+          if (end_ - at_ < 6 || at_[0] != '\\' || at_[1] != 'u' || !hex4(at_ + 2, end_, low) || low < 0xDC00 ||
+              low > 0xDFFF) {
             return fail("half of a surrogate pair");
           }
           at_ += 6;
@@ -258,7 +257,8 @@ bool JsonReader::number(std::string_view& out) {
 }
 
 bool JsonReader::literal(std::string_view word) {
-  if (std::string_view(at_, static_cast<size_t>(end_ - at_)).substr(0, word.size()) != word) return fail("expected a JSON value");
+  if (std::string_view(at_, static_cast<size_t>(end_ - at_)).substr(0, word.size()) != word)
+    return fail("expected a JSON value");
   at_ += word.size();
   return true;
 }

@@ -3,12 +3,14 @@
 #include <google/protobuf/descriptor.pb.h>
 #include <google/protobuf/descriptor_database.h>
 #include <google/protobuf/dynamic_message.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "api/descriptors.h"
 #include "source/base/check.h"
+#include "source/base/log.h"
 
 namespace outrider::config {
 namespace {
@@ -41,7 +43,7 @@ class Embedded final {
 };
 
 Embedded& embedded() {
-  static Embedded* const only = new Embedded();   // never destroyed: messages may outlive main()
+  static Embedded* const only = new Embedded();  // never destroyed: messages may outlive main()
   return *only;
 }
 
@@ -60,6 +62,17 @@ std::unique_ptr<google::protobuf::Message> newMessage(const Descriptor& type) {
           : embedded().prototype(type);
   OUTRIDER_CHECK(prototype != nullptr);
   return std::unique_ptr<google::protobuf::Message>(prototype->New());
+}
+
+void routeProtobufLog() {
+  google::protobuf::SetLogHandler(
+      [](google::protobuf::LogLevel level, const char* file, int line, const std::string& text) {
+        if (level == google::protobuf::LOGLEVEL_FATAL) {
+          OUTRIDER_LOG(kCritical, kConfig, "protobuf: %s:%d: %s", file, line, text.c_str());
+        } else {
+          OUTRIDER_LOG(kDebug, kConfig, "protobuf: %s", text.c_str());
+        }
+      });
 }
 
 std::string_view typeOfUrl(std::string_view url) {
@@ -83,49 +96,6 @@ std::string nearestField(const Descriptor& type, std::string_view name) {
   Nearest nearest(name);
   for (int i = 0; i < type.field_count(); ++i) nearest.offer(type.field(i)->name());
   return nearest.best();
-}
-
-namespace {
-
-// Levenshtein's distance, of short words only.
-size_t distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
-}  // namespace
-
-// Names written in camelCase are compared as the API spells them.
-Nearest::Nearest(std::string_view word) {
-  constexpr size_t kLongest = 80;
-  for (const char c : word.substr(0, kLongest)) {
-    if (c >= 'A' && c <= 'Z') {
-      word_ += '_';
-      word_ += static_cast<char>(c - 'A' + 'a');
-    } else {
-      word_ += c == '-' ? '_' : c;
-    }
-  }
-  distance_ = word_.size() / 3 + 1;
-}
-
-void Nearest::offer(std::string_view candidate) {
-  if (candidate.size() > word_.size() + distance_ || word_.size() > candidate.size() + distance_) return;
-  const size_t away = distance(word_, candidate);
-  if (away < distance_) {
-    distance_ = away;
-    best_ = candidate;
-  }
 }
 
 }  // namespace outrider::config

@@ -9,9 +9,12 @@
 #include <string>
 #include <string_view>
 
+#include "source/config/nearest.h"
+
 namespace outrider::config {
 
-// By full name ("envoy.config.cluster.v3.Cluster"): the compiled type if there is one, else one from the embedded set, else null.
+// By full name ("envoy.config.cluster.v3.Cluster"): the compiled type if there is one, else one from the embedded set,
+// else null.
 const google::protobuf::Descriptor* findType(std::string_view full_name);
 // A new message of a type that findType() gave.
 std::unique_ptr<google::protobuf::Message> newMessage(const google::protobuf::Descriptor& type);
@@ -20,21 +23,13 @@ std::unique_ptr<google::protobuf::Message> newMessage(const google::protobuf::De
 std::string_view typeOfUrl(std::string_view url);
 std::string urlOfType(std::string_view full_name);
 
+// What the protobuf library would write to stderr (such as invalid UTF-8 in a string) goes to the log at debug level:
+// whoever sends such bytes is told through Problems or a NACK. Once, at start.
+void routeProtobufLog();
+
 // A field by its name in the API or its name in JSON; null when there is none.
 const google::protobuf::FieldDescriptor* findField(const google::protobuf::Descriptor& type, std::string_view name);
 // The field whose name is most like `name`, or empty when none is near.
 std::string nearestField(const google::protobuf::Descriptor& type, std::string_view name);
-// Of several words the one that is most like `word`, or empty.
-class Nearest final {
- public:
-  explicit Nearest(std::string_view word);
-  void offer(std::string_view candidate);
-  const std::string& best() const { return best_; }
-
- private:
-  std::string word_;
-  std::string best_;
-  size_t distance_;
-};
 
 }  // namespace outrider::config

@@ -13,6 +13,11 @@
 #include "envoy/extensions/transport_sockets/tls/v3/common.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
+#include "source/base/absl_compat.h"
+#include "source/match/regex.h"
+
+// Deprecated fields still arrive from control planes, and must be honoured or refused like the others.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 namespace outrider::config {
 namespace {
@@ -50,7 +55,7 @@ int readFile(const std::string& path, std::string& out) {
 
 struct Name {
   std::string_view boring;
-  std::string_view openssl;   // empty: not offered by this build's library, or not safe
+  std::string_view openssl;  // empty: not offered by this build's library, or not safe
 };
 
 // BoringSSL knows few suites; OpenSSL's spelling is the same for most of them.
@@ -88,14 +93,20 @@ constexpr Name kCiphers[] = {
 };
 
 constexpr Name kGroups[] = {
-    {"X25519", "X25519"},       {"P-256", "P-256"},         {"P-384", "P-384"},         {"P-521", "P-521"},
-    {"prime256v1", "P-256"},    {"secp384r1", "P-384"},     {"secp521r1", "P-521"},     {"x25519", "X25519"},
-    {"X25519MLKEM768", ""},     {"X25519Kyber768Draft00", ""}, {"MLKEM1024", ""},       {"P-224", ""},
+    {"X25519", "X25519"},    {"P-256", "P-256"},
+    {"P-384", "P-384"},      {"P-521", "P-521"},
+    {"prime256v1", "P-256"}, {"secp384r1", "P-384"},
+    {"secp521r1", "P-521"},  {"x25519", "X25519"},
+    {"X25519MLKEM768", ""},  {"X25519Kyber768Draft00", ""},
+    {"MLKEM1024", ""},       {"P-224", ""},
 };
 
 constexpr std::string_view kSignatures[] = {
-    "rsa_pkcs1_sha1",         "ecdsa_sha1",          "rsa_pkcs1_sha256",       "rsa_pkcs1_sha384",    "rsa_pkcs1_sha512",
-    "ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512", "rsa_pss_rsae_sha256", "rsa_pss_rsae_sha384",
+    "rsa_pkcs1_sha1",         "ecdsa_sha1",
+    "rsa_pkcs1_sha256",       "rsa_pkcs1_sha384",
+    "rsa_pkcs1_sha512",       "ecdsa_secp256r1_sha256",
+    "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512",
+    "rsa_pss_rsae_sha256",    "rsa_pss_rsae_sha384",
     "rsa_pss_rsae_sha512",    "ed25519",
 };
 
@@ -154,7 +165,8 @@ TlsParamsSpec parseParams(const tls::TlsParameters& in, bool client, Problems& p
   }
   for (int i = 0; i < in.compliance_policies_size(); ++i) {
     const auto at = problems.element("compliance_policies", static_cast<size_t>(i));
-    problems.add(tls::TlsParameters::CompliancePolicy_Name(in.compliance_policies(i)), "compliance policies are not supported");
+    problems.add(tls::TlsParameters::CompliancePolicy_Name(in.compliance_policies(i)),
+                 "compliance policies are not supported");
   }
   return out;
 }
@@ -180,9 +192,10 @@ CertificateSpec parseCertificate(const tls::TlsCertificate& in, Problems& proble
     }
   }
   out.watched_directory = in.watched_directory().path();
+  if (in.has_watched_directory()) problems.unsupported("watched_directory");  // files are read once
   if (in.has_private_key_provider()) {
-    problems.addAt("private_key_provider", in.private_key_provider().provider_name(), "private key providers are not supported",
-                   "give private_key");
+    problems.addAt("private_key_provider", in.private_key_provider().provider_name(),
+                   "private key providers are not supported", "give private_key");
   }
   if (in.signed_certificate_timestamp_size() > 0) problems.unsupported("signed_certificate_timestamp");
   if (in.has_pkcs12()) {
@@ -209,10 +222,14 @@ bool parseHex(std::string_view in, Sha256& out) {
   for (size_t i = 0; i < digits.size(); ++i) {
     const char c = digits[i];
     int nibble;
-    if (c >= '0' && c <= '9') nibble = c - '0';
-    else if (c >= 'a' && c <= 'f') nibble = c - 'a' + 10;
-    else if (c >= 'A' && c <= 'F') nibble = c - 'A' + 10;
-    else return false;
+    if (c >= '0' && c <= '9')
+      nibble = c - '0';
+    else if (c >= 'a' && c <= 'f')
+      nibble = c - 'a' + 10;
+    else if (c >= 'A' && c <= 'F')
+      nibble = c - 'A' + 10;
+    else
+      return false;
     out[i / 2] = static_cast<uint8_t>(i % 2 == 0 ? nibble << 4 : out[i / 2] | nibble);
   }
   return true;
@@ -237,7 +254,7 @@ bool parseBase64(std::string_view in, Sha256& out) {
   return made == out.size() && (bits & ((1u << held) - 1)) == 0;
 }
 
-bool parseTextMatch(const matcher::StringMatcher& in, SanMatcherSpec& out, Problems& problems) {
+bool parseTextMatch(const matcher::StringMatcher& in, match::StringMatchSpec& out, Problems& problems) {
   out.ignore_case = in.ignore_case();
   const auto nonEmpty = [&](std::string_view field, const std::string& text) {
     if (!text.empty()) return true;
@@ -246,25 +263,30 @@ bool parseTextMatch(const matcher::StringMatcher& in, SanMatcherSpec& out, Probl
   };
   switch (in.match_pattern_case()) {
     case matcher::StringMatcher::kExact:
-      out.kind = SanMatcherSpec::Kind::kExact;
-      out.text = in.exact();
+      out.kind = match::StringMatchSpec::Kind::kExact;
+      out.value = in.exact();
       return true;
     case matcher::StringMatcher::kPrefix:
-      out.kind = SanMatcherSpec::Kind::kPrefix;
-      out.text = in.prefix();
-      return nonEmpty("prefix", out.text);
+      out.kind = match::StringMatchSpec::Kind::kPrefix;
+      out.value = in.prefix();
+      return nonEmpty("prefix", out.value);
     case matcher::StringMatcher::kSuffix:
-      out.kind = SanMatcherSpec::Kind::kSuffix;
-      out.text = in.suffix();
-      return nonEmpty("suffix", out.text);
+      out.kind = match::StringMatchSpec::Kind::kSuffix;
+      out.value = in.suffix();
+      return nonEmpty("suffix", out.value);
     case matcher::StringMatcher::kContains:
-      out.kind = SanMatcherSpec::Kind::kContains;
-      out.text = in.contains();
-      return nonEmpty("contains", out.text);
+      out.kind = match::StringMatchSpec::Kind::kContains;
+      out.value = in.contains();
+      return nonEmpty("contains", out.value);
     case matcher::StringMatcher::kSafeRegex:
-      out.kind = SanMatcherSpec::Kind::kRegex;
-      out.text = in.safe_regex().regex();
-      return nonEmpty("safe_regex.regex", out.text);
+      out.kind = match::StringMatchSpec::Kind::kRegex;
+      out.value = in.safe_regex().regex();
+      if (!nonEmpty("safe_regex.regex", out.value)) return false;
+      if (const auto compiled = match::Regex::compile(out.value); !compiled.ok()) {
+        problems.addAt("safe_regex.regex", out.value, base::toStd(compiled.status().message()));
+        return false;
+      }
+      return true;
     case matcher::StringMatcher::kCustom:
       problems.addAt("custom", in.custom().name(), "custom string matchers are not supported");
       return false;
@@ -292,7 +314,7 @@ void parseSans(const tls::CertificateValidationContext& in, ValidationSpec& out,
     const auto in_matcher = problems.field("matcher");
     if (!entry.has_matcher()) {
       problems.add("is required");
-    } else if (parseTextMatch(entry.matcher(), san, problems)) {
+    } else if (parseTextMatch(entry.matcher(), san.text, problems)) {
       out.sans.push_back(std::move(san));
     }
   }
@@ -300,7 +322,7 @@ void parseSans(const tls::CertificateValidationContext& in, ValidationSpec& out,
   for (int i = 0; i < in.match_subject_alt_names_size(); ++i) {
     const auto at = problems.element("match_subject_alt_names", static_cast<size_t>(i));
     SanMatcherSpec san;
-    if (!parseTextMatch(in.match_subject_alt_names(i), san, problems)) continue;
+    if (!parseTextMatch(in.match_subject_alt_names(i), san.text, problems)) continue;
     for (const SanType type : {SanType::kDns, SanType::kUri, SanType::kEmail, SanType::kIp}) {
       san.type = type;
       out.sans.push_back(san);
@@ -313,7 +335,8 @@ ValidationSpec parseValidation(const tls::CertificateValidationContext& in, bool
   ValidationSpec out;
   if (in.has_trusted_ca()) {
     out.trusted_ca = dataAt("trusted_ca", in.trusted_ca(), problems);
-    if (out.trusted_ca.set() && out.trusted_ca.bytes.empty()) problems.addAt("trusted_ca", out.trusted_ca.path, "is empty");
+    if (out.trusted_ca.set() && out.trusted_ca.bytes.empty())
+      problems.addAt("trusted_ca", out.trusted_ca.path, "is empty");
   }
   if (in.has_crl()) out.crl = dataAt("crl", in.crl(), problems);
   out.system_roots = in.has_system_root_certs();
@@ -333,7 +356,8 @@ ValidationSpec parseValidation(const tls::CertificateValidationContext& in, bool
     if (parseHex(in.verify_certificate_hash(i), hash)) {
       out.hashes.push_back(hash);
     } else {
-      problems.add(in.verify_certificate_hash(i), "is not a hexadecimal SHA-256", "64 digits, colons between bytes allowed");
+      problems.add(in.verify_certificate_hash(i), "is not a hexadecimal SHA-256",
+                   "64 digits, colons between bytes allowed");
     }
   }
   out.allow_expired = in.allow_expired_certificate();
@@ -346,8 +370,10 @@ ValidationSpec parseValidation(const tls::CertificateValidationContext& in, bool
     out.max_depth = in.max_verify_depth().value();
   }
   out.watched_directory = in.watched_directory().path();
+  if (in.has_watched_directory()) problems.unsupported("watched_directory");  // files are read once
   if (in.has_custom_validator_config()) {
-    problems.addAt("custom_validator_config", in.custom_validator_config().name(), "custom certificate validators are not supported");
+    problems.addAt("custom_validator_config", in.custom_validator_config().name(),
+                   "custom certificate validators are not supported");
   }
   if (in.has_ca_certificate_provider_instance()) {
     problems.addAt("ca_certificate_provider_instance", in.ca_certificate_provider_instance().instance_name(),
@@ -378,7 +404,8 @@ SdsRef parseSds(const tls::SdsSecretConfig& in, Problems& problems) {
   const core::ConfigSource& source = in.sds_config();
   out.source = source.SerializeAsString();
   if (source.has_initial_fetch_timeout()) {
-    out.initial_fetch_timeout = source.initial_fetch_timeout().seconds() * 1'000'000'000 + source.initial_fetch_timeout().nanos();
+    out.initial_fetch_timeout =
+        source.initial_fetch_timeout().seconds() * 1'000'000'000 + source.initial_fetch_timeout().nanos();
   }
   switch (source.config_source_specifier_case()) {
     case core::ConfigSource::kAds: out.from = SdsRef::From::kAds; break;
@@ -445,7 +472,8 @@ CommonTlsSpec parseCommon(const tls::CommonTlsContext& in, bool client, Problems
       break;
     }
     case tls::CommonTlsContext::kValidationContextSdsSecretConfig:
-      out.validation_sds = sdsAt("validation_context_sds_secret_config", in.validation_context_sds_secret_config(), problems);
+      out.validation_sds =
+          sdsAt("validation_context_sds_secret_config", in.validation_context_sds_secret_config(), problems);
       break;
     case tls::CommonTlsContext::kCombinedValidationContext: {
       const auto at = problems.field("combined_validation_context");
@@ -457,7 +485,8 @@ CommonTlsSpec parseCommon(const tls::CommonTlsContext& in, bool client, Problems
       if (!both.has_validation_context_sds_secret_config()) {
         problems.addAt("validation_context_sds_secret_config", "", "is required");
       } else {
-        out.validation_sds = sdsAt("validation_context_sds_secret_config", both.validation_context_sds_secret_config(), problems);
+        out.validation_sds =
+            sdsAt("validation_context_sds_secret_config", both.validation_context_sds_secret_config(), problems);
       }
       break;
     }
@@ -558,7 +587,8 @@ void mapCiphers(std::string_view text, std::vector<std::string>& out, Problems& 
     if (name.empty()) return;
     const Name* known = find(kCiphers, name);
     if (known == nullptr) {
-      problems.add(name, "no such cipher suite", "an example is ECDHE-RSA-AES128-GCM-SHA256; TLS 1.3 suites are not configurable");
+      problems.add(name, "no such cipher suite",
+                   "an example is ECDHE-RSA-AES128-GCM-SHA256; TLS 1.3 suites are not configurable");
     } else if (std::find(out.begin(), out.end(), known->openssl) == out.end()) {
       out.emplace_back(known->openssl);
     }
@@ -587,7 +617,8 @@ DownstreamTlsSpec parseDownstreamTls(const tls::DownstreamTlsContext& in, Proble
     const auto at = problems.field("common_tls_context");
     out.common = parseCommon(in.common_tls_context(), false, problems);
     if (out.common.certificates.empty() && out.common.certificate_sds.empty()) {
-      problems.addAt("tls_certificates", "", "a server needs a certificate", "give tls_certificates or tls_certificate_sds_secret_configs");
+      problems.addAt("tls_certificates", "", "a server needs a certificate",
+                     "give tls_certificates or tls_certificate_sds_secret_configs");
     }
   }
   out.require_client_certificate = in.require_client_certificate().value();
@@ -676,7 +707,9 @@ SecretSpec parseSecret(const tls::Secret& in, Problems& problems) {
       if (in.generic_secret().secrets_size() > 0) problems.unsupported("secrets");
       break;
     }
-    case tls::Secret::TYPE_NOT_SET: problems.add("must have one of tls_certificate, validation_context, session_ticket_keys, generic_secret"); break;
+    case tls::Secret::TYPE_NOT_SET:
+      problems.add("must have one of tls_certificate, validation_context, session_ticket_keys, generic_secret");
+      break;
   }
   return out;
 }

@@ -27,8 +27,8 @@ bool toMessage(const Document& document, google::protobuf::Message& out, Unknown
 
 namespace {
 
-// No text holds these bytes; nearly every serialized message does (field tags, short lengths). UTF-16 text, which YAML allows,
-// starts with its byte order mark.
+// No text holds these bytes; nearly every serialized message does (field tags, short lengths). UTF-16 text, which YAML
+// allows, starts with its byte order mark.
 bool looksBinary(std::string_view content) {
   if (content.starts_with("\xff\xfe") || content.starts_with("\xfe\xff")) return false;
   for (const char c : content) {
@@ -42,7 +42,8 @@ class TextErrors final : public google::protobuf::io::ErrorCollector {
  public:
   TextErrors(std::string_view file, Problems& problems) : file_(file), problems_(problems) {}
   void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
-    problems_.add(Problem{.path = {}, .value = {}, .what = message, .valid = {}, .file = file_, .line = line + 1, .column = column + 1});
+    problems_.add(Problem{
+        .path = {}, .value = {}, .what = message, .valid = {}, .file = file_, .line = line + 1, .column = column + 1});
   }
 
  private:
@@ -80,7 +81,9 @@ Parsed parseContent(std::string content, std::string_view name, google::protobuf
 
 absl::StatusOr<std::string> readFile(const std::string& path) {
   constexpr size_t kMost = size_t{1} << 30;
-  const auto failed = [&path] { return absl::UnavailableError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno))); };
+  const auto failed = [&path] {
+    return absl::UnavailableError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
+  };
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return failed();
   std::string out;

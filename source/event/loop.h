@@ -17,6 +17,14 @@ namespace outrider::event {
 
 struct ReadyTag;
 
+// What a descriptor is watched for, and what onReady() is told: epoll's bits under names of this room.
+inline constexpr uint32_t kReadable = 0x001;
+inline constexpr uint32_t kWritable = 0x004;
+inline constexpr uint32_t kFailed = 0x008;
+inline constexpr uint32_t kHungUp = 0x010;
+inline constexpr uint32_t kPeerFinished = 0x2000;
+inline constexpr uint32_t kEdge = 1u << 31;
+
 // Something with a descriptor: connections, acceptors, DNS sockets. `events` are epoll's bits.
 class IoHandler : public base::TaggedNode<ReadyTag> {
  public:
@@ -54,7 +62,7 @@ class Loop final {
   TimerWheel& timers() { return timers_; }
   Mailbox& mailbox() { return mailbox_; }
   const base::Clock& clock() const { return clock_; }
-  base::Nanos now() const { return mono_; }     // monotonic, of this turn
+  const base::Nanos& now() const { return mono_; }  // monotonic, of this turn; the reference stays good
   base::Nanos wall() const { return wall_; }    // since the epoch, of this turn
   // Date header value of this turn ("Tue, 15 Nov 1994 08:12:31 GMT"), rendered once a second.
   std::string_view httpDate();

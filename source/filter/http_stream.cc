@@ -506,8 +506,9 @@ void HttpStream::walkData(size_t i, Buffer& data, bool last) {
       return;
     }
     if (stage.holding) {
+      const uint8_t restarts = restarts_;
       release<D>(i);
-      if (stopped<D>()) return;
+      if (stopped<D>() || restarts != restarts_) return;
     }
     stage.waits &= static_cast<uint8_t>(~kWaitsEnd);
     if (last) out.move(in);
@@ -546,23 +547,21 @@ void HttpStream::walkTrailers(size_t i) {
         return;
       }
     }
+    const uint8_t restarts = restarts_;
     if (stage.holding) {
       release<D>(i);
-      if (stopped<D>()) return;
+      if (stopped<D>() || restarts != restarts_) return;
     }
     Buffer rest;
     if (stage.out != nullptr) rest.move(*stage.out);
     if (stage.in != nullptr) rest.move(*stage.in);
     const bool end = trailers.empty();
-    if (!rest.empty() || end) walkData<D>(i + 1, rest, end);
     if (end) {
-      if (D == Direction::kRequest) {
-        request_trailers_ = nullptr;
-      } else {
-        response_trailers_ = nullptr;
-      }
-      return;
+      // They became body: nobody behind sees trailers any more.
+      (D == Direction::kRequest ? request_trailers_ : response_trailers_) = nullptr;
     }
+    if (!rest.empty() || end) walkData<D>(i + 1, rest, end);
+    if (end || restarts != restarts_) return;   // after a restart they went round again with the rest
   }
   if (!stopped<D>() || D == Direction::kResponse) atEndTrailers<D>();
 }
@@ -589,17 +588,14 @@ void HttpStream::runResumes() {
         act<D>(i, resume.verdict, 0);
         return;
       }
-      const uint8_t waits = stage.waits;
+      // The head first; bytes and end stay at the stage meanwhile, where a restart finds them.
+      const uint8_t restarts = restarts_;
+      release<D>(i);
+      if (stopped<D>() || restarts != restarts_) return;
+      const uint8_t waits = std::exchange(stage.waits, uint8_t{0});
       Buffer rest;
       if (stage.out != nullptr) rest.move(*stage.out);
       if (stage.in != nullptr) rest.move(*stage.in);
-      if (rest.empty() || (waits & kHeadLast) == 0) {
-        release<D>(i);
-      } else {
-        stage.waits &= static_cast<uint8_t>(~kHeadLast);
-        release<D>(i);
-      }
-      stage.waits = 0;
       if (D == Direction::kRequest) {
         pauseSource(kPauseHeld, false);
       } else if (response_held_full_) {
@@ -609,7 +605,7 @@ void HttpStream::runResumes() {
       if (stopped<D>()) return;
       const bool end = (waits & kWaitsEnd) != 0;
       if (!rest.empty() || end) walkData<D>(i + 1, rest, end);
-      if ((waits & kWaitsTrailers) != 0 && !stopped<D>()) walkTrailers<D>(i + 1);
+      if ((waits & kWaitsTrailers) != 0 && !stopped<D>() && restarts == restarts_) walkTrailers<D>(i + 1);
     };
     if (resume.direction == Direction::kRequest) {
       go.template operator()<Direction::kRequest>();
@@ -726,6 +722,8 @@ Reply& HttpStream::makeReply(uint16_t status, std::string_view body, std::string
 void HttpStream::respondWith(const Reply& reply) { localReply(reply, true); }
 
 void HttpStream::localReply(const Reply& reply, bool through_hooks) {
+  // A source belongs to the stream from here on, whatever becomes of the reply.
+  std::unique_ptr<BodySource> source(reply.source);
   if (finishing_) return;
   if (reply.flag != stream::ResponseFlag::kCount) info_.flags.set(reply.flag);
   info_.details = reply.details;
@@ -736,6 +734,7 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   // A body nobody reads any more must not keep the source paused.
   pauseSource(kPauseHeld, false);
   pauseSource(kPauseTerminal, false);
+  delete std::exchange(source_, nullptr);
   if (response_sent_) {
     resetStream(ResetReason::kLocal);
     return;
@@ -789,7 +788,7 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   }
   head.status = reply.status;
   const bool bodyless = request_ != nullptr && request_->isHead();
-  if (reply.source == nullptr) {
+  if (source == nullptr) {
     if (!reply.body.empty()) {
       char text[24];
       const auto end = std::to_chars(text, text + sizeof text, reply.body.size()).ptr;
@@ -801,14 +800,12 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   }
   if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
   response_ = &head;
-  const bool head_only = bodyless || (reply.source == nullptr && reply.body.empty());
-  if (head_only) {
-    delete reply.source;
-  } else {
-    source_ = reply.source;
-  }
+  const bool head_only = bodyless || (source == nullptr && reply.body.empty());
+  if (!head_only) source_ = source.release();
+  const uint8_t mine = ++replies_;
   walkHead<Direction::kResponse>(0, head_only);
-  if (!finishing_ && !head_only) sendReplyBody(reply);
+  // A response hook may have put another reply in this one's place.
+  if (!finishing_ && !head_only && replies_ == mine) sendReplyBody(reply);
 }
 
 void HttpStream::sendReplyBody(const Reply& reply) {

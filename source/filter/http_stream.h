@@ -203,6 +203,7 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   bool bypass_hooks_ = false;            // a reply of the response side
   bool response_room_ = false;
   BodySource* source_ = nullptr;
+  uint8_t replies_ = 0;                  // local replies so far
 
   // Chain.
   const HttpChain* chain_ = nullptr;

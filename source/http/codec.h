@@ -2,8 +2,8 @@
 //
 // Thread: the connection's worker. Lifetime: a codec belongs to its connection's protocol object and dies with it.
 // Downward calls (on codecs and streams) return answers and never call a sink of the same stream before they return, with two
-// exceptions: a codec sink's onOutput() and onWantFeed(), which only mark. Upward events may record, queue and mark: they must not call back into
-// the codec that emits them. What they cause runs later in the same loop turn (event::Deferred).
+// exceptions: a codec sink's onOutput() and onWantFeed(), which only mark. Upward events may record, queue and mark: they must
+// not call back into the codec that emits them. What they cause runs later in the same loop turn (event::Deferred).
 //
 // One exchange has two objects: the codec's Stream (downward) and the owner's sink (upward). Its end is one event: onEnd(reason)
 // after both halves are done and their bytes are in the connection's buffer, or after a reset. After onEnd, and after the owner

@@ -1,5 +1,4 @@
-// A test of one header field, bound to its id when config is built; and the lookup of a field that also knows the
-// pseudo-headers. Several fields of one name are seen joined with ','. Source: route.v3.HeaderMatcher.
+// A test of one header field, bound to its id when config is built. Several fields of one name are seen joined with ','. Source: route.v3.HeaderMatcher.
 // Thread: immutable, any; the head belongs to the caller's worker.
 #pragma once
 
@@ -10,30 +9,12 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "source/http/head.h"
+#include "source/http/field_name.h"
 #include "source/match/string_matcher.h"
 
 namespace outrider::match {
 
-// A field's name, looked up once.
-class FieldName final {
- public:
-  FieldName() = default;
-  explicit FieldName(std::string_view name);   // any case; ":path", "host" and ":authority" are understood
-  const std::string& name() const { return name_; }
-
-  // All values, joined; nullopt: absent.
-  std::optional<std::string_view> in(const http::RequestHead& head) const;
-  std::optional<std::string_view> in(const http::ResponseHead& head) const;   // :status, printed into the arena
-  std::optional<std::string_view> in(const http::HeaderMap& headers) const;
-  bool operator==(const FieldName&) const = default;
-
- private:
-  enum class Kind : uint8_t { kField, kMethod, kScheme, kAuthority, kPath, kStatus, kProtocol, kUpgrade, kConnection };
-  std::string name_;   // lower case
-  http::HeaderId id_ = http::HeaderId::kUnknown;
-  Kind kind_ = Kind::kField;
-};
+using http::FieldName;
 
 struct HeaderMatchSpec {
   enum class Kind : uint8_t { kPresent, kRange, kString };

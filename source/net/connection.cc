@@ -197,6 +197,7 @@ void Connection::flush() {
   if (phase_ != Phase::kOpen && phase_ != Phase::kClosing) return;
   if (phase_ == Phase::kOpen) sink_->onFlush(out_);
   if (phase_ == Phase::kClosed) return;
+  if (out_.size() > limit_) over_limit_ = true;  // who paused on seeing that hears of room even when one write takes it all
   if (writable_ && (!out_.empty() || transport_->hasSealed())) {
     const size_t before = out_.size();
     const IoResult result = transport_->write(fd_, out_);
@@ -224,7 +225,7 @@ void Connection::afterWrite() {
   const bool empty = out_.empty() && !transport_->hasSealed();
   if (empty && finish_ && !finished_) {
     finished_ = true;
-    transport_->finishWriting(fd_);
+    if (transport_->finishWriting(fd_) == IoState::kAgain) writable_ = false;  // its last words wait for room
   }
   if (phase_ == Phase::kClosing) {
     if (empty && eof_) {

@@ -58,7 +58,8 @@ void removeStaleSocketFile(const base::Address& address) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ListenSocket>> ListenSocket::open(const base::Address& address,
-                                                                 const ListenOptions& options, size_t workers) {
+                                                                 const ListenOptions& options, size_t workers,
+                                                                 bool join) {
   std::unique_ptr<ListenSocket> out(new ListenSocket(address, options));
   if (address.isUnix()) removeStaleSocketFile(address);
   const size_t count = options.reuse_port && address.isIp() ? workers : 1;
@@ -68,7 +69,7 @@ absl::StatusOr<std::unique_ptr<ListenSocket>> ListenSocket::open(const base::Add
     out->fds_.push_back(fd);
     if (configure(fd, address, options) < 0) return failure(address, "setsockopt");
     const int on = 1;
-    if (i > 0 && ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) return failure(address, "SO_REUSEPORT");
+    if ((i > 0 || join) && address.isIp() && ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) return failure(address, "SO_REUSEPORT");
     const base::Address& at = i == 0 ? address : out->local_;
     if (::bind(fd, at.sockAddr(), at.length()) < 0) return failure(address, "bind");
     if (i == 0) {
@@ -77,7 +78,7 @@ absl::StatusOr<std::unique_ptr<ListenSocket>> ListenSocket::open(const base::Add
       if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) < 0) return failure(address, "getsockname");
       out->local_ = base::Address::fromSockaddr(reinterpret_cast<sockaddr*>(&own), size);
       // Alone on the port so far: now others of ours may join.
-      if (count > 1 && ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) {
+      if (options.reuse_port && address.isIp() && ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) {
         return failure(address, "SO_REUSEPORT");
       }
       const std::string path = address.isUnix() ? address.str() : std::string();

@@ -31,9 +31,10 @@ struct ListenOptions {
 class ListenSocket final {
  public:
   // Binds and listens. The first bind is made without SO_REUSEPORT, so a foreign owner of the port is an error.
-  // Errors: one line that names the address and the cause ("127.0.0.1:80: Address already in use").
+  // `join`: the port is ours already (a listener that changes its options). Errors: one line that names the address and the
+  // cause ("cannot bind '127.0.0.1:80': bind: Address already in use").
   static absl::StatusOr<std::unique_ptr<ListenSocket>> open(const base::Address& address, const ListenOptions& options,
-                                                            size_t workers);
+                                                            size_t workers, bool join = false);
   ~ListenSocket();
   ListenSocket(const ListenSocket&) = delete;
   ListenSocket& operator=(const ListenSocket&) = delete;

@@ -77,7 +77,7 @@ class PlainTransport final : public Transport {
  private:
   IoResult readMany(int fd, base::Buffer& in, size_t most) {
     base::Block* blocks[kMostBlocks];
-    iovec pieces[kMostBlocks];
+    iovec pieces[kMostBlocks] = {};
     const int count = static_cast<int>(std::min<size_t>(kMostBlocks, (most + base::kBlockSize - 1) / base::kBlockSize));
     for (int i = 0; i < count; ++i) {
       blocks[i] = base::Block::take();

@@ -211,6 +211,11 @@ void Store::text(std::string name, std::function<std::string()> value) {
   texts_[std::move(name)] = std::move(value);
 }
 
+void Store::dropText(const std::string& name) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  texts_.erase(name);
+}
+
 void Store::visit(const Visitor& visitor) const {
   std::vector<ScopeRef> scopes;
   std::vector<SeriesRef> series;

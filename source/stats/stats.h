@@ -151,6 +151,7 @@ class Store final {
   ScopeRef scope(std::string prefix, const Table& table);          // the living one of that key, else a new one
   SeriesRef series(std::string prefix, size_t most = 256);
   void text(std::string name, std::function<std::string()> value); // text readouts
+  void dropText(const std::string& name);
 
   struct Visitor {
     std::function<void(const std::string& name, Kind kind, const Scope::Reading& reading)> number;

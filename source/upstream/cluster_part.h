@@ -11,6 +11,7 @@
 #include "source/event/mailbox.h"
 #include "source/upstream/cluster_stats.h"
 #include "source/upstream/host_set.h"
+#include "source/upstream/manager_stats.h"
 #include "source/upstream/transport_source.h"
 
 namespace outrider::upstream {
@@ -30,7 +31,8 @@ struct Breaker {
   }
 };
 struct Breakers {
-  std::array<Breaker, 2> of;         // by Priority
+  explicit Breakers(const std::array<config::BreakerSpec, 2>& specs) : of{Breaker(specs[0]), Breaker(specs[1])} {}
+  Breaker of[2];                     // by Priority
 };
 
 struct ClusterPart final : stream::ClusterInfo {
@@ -40,6 +42,7 @@ struct ClusterPart final : stream::ClusterInfo {
   std::shared_ptr<Breakers> breakers;
   ClusterStats stats;
   std::array<BreakerStats, 2> breaker_stats;
+  UpdateCostStats update_cost;       // of the whole process
   stats::SeriesRef codes;            // "cluster.<name>.upstream_rq_" + code
   stats::SeriesRef retried_codes;    // "cluster.<name>.retry.upstream_rq_" + code
 };
@@ -64,6 +67,7 @@ struct ClusterChange {
   HostSetRef hosts;                  // null: the hosts stay
   std::vector<HostRef> removed;      // hosts that left: their pools drain
   std::vector<HostRef> failed;       // hosts whose connections close at once (close_connections_on_host_health_failure)
+  bool reconnect = false;            // `part` connects otherwise than the one before: the pools drain
   bool gone = false;
 };
 using ClusterChanges = std::vector<ClusterChange>;

@@ -44,7 +44,7 @@ struct HostStats {
   std::atomic<uint64_t> cx_total{0}, cx_connect_fail{0}, rq_total{0}, rq_success{0}, rq_error{0}, rq_timeout{0};
 };
 
-struct Host final : stream::HostInfo {
+struct Host final : stream::HostInfo, std::enable_shared_from_this<Host> {
   // Constant after construction.
   std::string metadata;               // core.Metadata, wire form
   config::EndpointSpec endpoint;      // check_port, check_hostname ...

@@ -100,7 +100,7 @@ class ClientCodec::Exchange final : public Stream, public ClientStream {
   uint32_t informational_ = 0;
 };
 
-ClientCodec::ClientCodec(const Settings& settings, ClientCodecSink& sink, Counters& counters, const base::Nanos& now)
+ClientCodec::ClientCodec(const Settings& settings, Counters& counters, ClientCodecSink& sink, const base::Nanos& now)
     : Session(settings, counters, now, false), sink_(sink) {}
 
 ClientCodec::~ClientCodec() = default;

@@ -16,7 +16,8 @@ namespace outrider::http::h2 {
 
 class ClientCodec final : public http::ClientCodec, public Session {
  public:
-  ClientCodec(const Settings& settings, ClientCodecSink& sink, Counters& counters, const base::Nanos& now);
+  ClientCodec(const Settings& settings, Counters& counters, ClientCodecSink& sink, const base::Nanos& now);
+  ClientCodec(const Settings&, Counters&, ClientCodecSink&, base::Nanos&&) = delete;  // `now` is read later
   ~ClientCodec() override;
 
   Protocol protocol() const override { return Protocol::kHttp2; }

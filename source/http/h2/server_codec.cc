@@ -137,14 +137,11 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
     reason_ = ResetReason::kOverflow;
     details_ = details;
     sink_->onMalformed({431, details});
-    if (!head_done_) {
-      NvList list;
-      list.add(":status", "431");
-      list.add("content-length", "0");
-      codec_.submitHead(*this, list.fields(), true, false);
-    }
-    // A complete response has closed the stream if the request was complete too.
-    if (!remote_done_ || head_done_) codec_.submitReset(*this, NGHTTP2_NO_ERROR);
+    if (head_sent_) return codec_.submitReset(*this, NGHTTP2_NO_ERROR);
+    NvList list;
+    list.add(":status", "431");
+    list.add("content-length", "0");
+    codec_.submitHead(*this, list.fields(), true, false);
   }
 
   void emitData(base::Buffer& data, bool last) override { sink_->onRequestData(data, last); }
@@ -153,7 +150,7 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   void emitMalformed(std::string_view details) override { sink_->onMalformed({400, details}); }
   void emitEnd(ResetReason reason, std::string_view) override { sink_->onEnd(reason); }
   bool keepsRequestOpen() const override {
-    if (!head_done_ || reason_ != ResetReason::kNone) return reason_ != ResetReason::kNone;
+    if (!head_done_ || reason_ != ResetReason::kNone) return false;
     if (head_->isConnect() || !head_->upgrade.empty()) return true;
     return head_->headers.get(HeaderId::kContentType).starts_with("application/grpc");
   }
@@ -166,7 +163,7 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   bool has_host_ = false;
 };
 
-ServerCodec::ServerCodec(const Settings& settings, ServerCodecSink& sink, Counters& counters, const base::Nanos& now)
+ServerCodec::ServerCodec(const Settings& settings, Counters& counters, ServerCodecSink& sink, const base::Nanos& now)
     : Session(settings, counters, now, true), sink_(sink) {}
 
 ServerCodec::~ServerCodec() = default;

@@ -18,7 +18,8 @@ namespace outrider::http::h2 {
 
 class ServerCodec final : public http::ServerCodec, public Session {
  public:
-  ServerCodec(const Settings& settings, ServerCodecSink& sink, Counters& counters, const base::Nanos& now);
+  ServerCodec(const Settings& settings, Counters& counters, ServerCodecSink& sink, const base::Nanos& now);
+  ServerCodec(const Settings&, Counters&, ServerCodecSink&, base::Nanos&&) = delete;  // `now` is read later
   ~ServerCodec() override;
 
   Protocol protocol() const override { return Protocol::kHttp2; }

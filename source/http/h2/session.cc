@@ -46,8 +46,11 @@ struct Callbacks {
   static int verdict(const Session& session) { return session.failure_.empty() ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE; }
 
   static int onBeginFrame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user) {
-    return session(user).countFrame(hd->type, hd->flags, hd->length) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return session(user).countFrame(hd->type, hd->flags, hd->length, hd->stream_id) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
   }
+  // Frames of types that we do not know are counted when they begin, and then dropped.
+  static int onExtensionChunk(nghttp2_session*, const nghttp2_frame_hd*, const uint8_t*, size_t, void*) { return 0; }
+  static int onUnpackExtension(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) { return NGHTTP2_ERR_CANCEL; }
 
   static int onBeginHeaders(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     Session& self = session(user);
@@ -58,12 +61,8 @@ struct Callbacks {
       ++self.streams_seen_;
       if (self.alive_ >= self.settings_.max_concurrent_streams) {
         // nghttp2 itself would end the connection; it was told twice the limit, and one stream too many costs that stream.
-        ++self.counters_.stream_refused_errors;
-        if (!self.refusals_.take(self.now_)) {
-          self.fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.too_many_refused_streams", nullptr);
-        } else {
-          nghttp2_submit_rst_stream(raw, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
-        }
+        self.countRefusal();
+        if (self.failure_.empty()) nghttp2_submit_rst_stream(raw, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
         return verdict(self);
       }
       found = self.newInbound(id);
@@ -85,7 +84,11 @@ struct Callbacks {
   static int onHeader(nghttp2_session* raw, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value,
                       uint8_t, void* user) {
     Session& self = session(user);
-    Stream* found = stream(raw, frame->hd.stream_id);
+    // A look-up for each block, not for each field.
+    Stream* found = self.block_stream_;
+    if (found == nullptr || found->id_ != frame->hd.stream_id) {
+      found = self.block_stream_ = stream(raw, frame->hd.stream_id);
+    }
     if (found == nullptr || found->told_ || found->reason_ != ResetReason::kNone) return 0;
     const std::string_view name_view = view(name);
     const std::string_view value_view = view(value);
@@ -127,7 +130,9 @@ struct Callbacks {
 
   static int onInvalidFrame(nghttp2_session* raw, const nghttp2_frame* frame, int error, void* user) {
     Session& self = session(user);
-    if (error != NGHTTP2_ERR_HTTP_HEADER && error != NGHTTP2_ERR_HTTP_MESSAGING) return 0;
+    // Above twice the limit before the peer acknowledged our SETTINGS: nghttp2 refuses the stream by itself.
+    if (error == NGHTTP2_ERR_REFUSED_STREAM) self.countRefusal();
+    if (error != NGHTTP2_ERR_HTTP_HEADER && error != NGHTTP2_ERR_HTTP_MESSAGING) return verdict(self);
     Stream* found = stream(raw, frame->hd.stream_id);
     if (found != nullptr && !found->told_ && found->reason_ == ResetReason::kNone) {
       self.malformed(*found, error == NGHTTP2_ERR_HTTP_HEADER ? kInvalidField : kInvalidMessage);
@@ -278,7 +283,7 @@ struct Callbacks {
     auto& from = *static_cast<Stream*>(source->ptr);
     if (self.out_->size() >= Session::kOutBudget) return NGHTTP2_ERR_PAUSE;
     const size_t n = std::min(most, from.out_.size());
-    if (from.told_ || (n == 0 && !from.out_.last())) {
+    if ((from.told_ && !from.farewell_) || (n == 0 && !from.out_.last())) {
       from.waiting_data_ = true;
       return NGHTTP2_ERR_DEFERRED;
     }
@@ -329,6 +334,8 @@ struct Callbacks {
       nghttp2_session_callbacks_set_on_frame_send_callback(made, onFrameSend);
       nghttp2_session_callbacks_set_on_frame_not_send_callback(made, onFrameNotSend);
       nghttp2_session_callbacks_set_send_data_callback(made, onSendData);
+      nghttp2_session_callbacks_set_on_extension_chunk_recv_callback(made, onExtensionChunk);
+      nghttp2_session_callbacks_set_unpack_extension_callback(made, onUnpackExtension);
       return made;
     }();
     return kTable;
@@ -346,6 +353,7 @@ Stream::Stream(Session& session, int32_t id)
     : session_(session), id_(id), born_(session.now_), out_(session.settings_.stream_buffer_limit) {}
 
 Stream::~Stream() {
+  if (session_.block_stream_ == this) session_.block_stream_ = nullptr;
   if (arena_ != nullptr) arena_->unref();
 }
 
@@ -391,7 +399,9 @@ void Stream::resetWith(uint32_t code) {
   --session.open_;
   session.gone_ = true;
   session.dropInbound(*this);
-  out_.pending().clear();
+  // nghttp2 drops what waits behind a RST_STREAM, so a complete response goes first.
+  farewell_ = session.server_ && code == NGHTTP2_NO_ERROR && head_sent_ && out_.last() && !local_done_;
+  if (!farewell_) out_.pending().clear();
   base::TaggedNode<ReadyTag>::unlink();
   base::TaggedNode<RoomTag>::unlink();
   session.emitOutput();
@@ -399,7 +409,7 @@ void Stream::resetWith(uint32_t code) {
     if (id_ == 0) {
       closed_ = true;  // never opened
       --session.alive_;
-    } else {
+    } else if (!farewell_) {
       session.submitReset(*this, code);
     }
   }
@@ -492,6 +502,10 @@ Session::Session(const Settings& settings, Counters& counters, const base::Nanos
                                              10ull * std::max(settings.resets.per_second, 10u));
   nghttp2_option_set_max_continuations(option, settings.max_continuations);
   nghttp2_option_set_max_deflate_dynamic_table_size(option, settings.hpack_table_size);
+  // So that frames of unknown types are seen and counted at all.
+  for (int type = NGHTTP2_CONTINUATION + 1; type <= 0xff; ++type) {
+    nghttp2_option_set_user_recv_extension_type(option, static_cast<uint8_t>(type));
+  }
   nghttp2_option_set_max_send_header_block_length(option, 256 * 1024);
   nghttp2_mem mem{nullptr, Callbacks::memAlloc, Callbacks::memFree, Callbacks::memCalloc, Callbacks::memResize};
   const int made = server ? nghttp2_session_server_new3(&session_, Callbacks::table(), this, option, &mem)
@@ -699,6 +713,7 @@ bool Session::submitHead(Stream& stream, std::span<nghttp2_nv> fields, bool last
     body.read_callback = Callbacks::onRead;
     rv = nghttp2_submit_response(session_, stream.id_, fields.data(), fields.size(), last ? nullptr : &body);
     stream.head_sent_ = true;
+    if (last) stream.out_.finish();
   }
   if (rv != 0) return false;
   ++stream.pins_;
@@ -716,6 +731,7 @@ bool Session::submitRequest(Stream& stream, std::span<nghttp2_nv> fields, bool l
   if (id < 0) return false;
   stream.id_ = id;
   stream.head_sent_ = true;
+  if (last) stream.out_.finish();
   ++stream.pins_;
   ++streams_seen_;
   emitOutput();
@@ -825,7 +841,7 @@ void Session::closeStream(Stream& stream, uint32_t code) {
 
 void Session::localDone(Stream& stream) {
   stream.local_done_ = true;
-  if (server_ && !stream.remote_done_ && !stream.told_ && !stream.keepsRequestOpen()) {
+  if (server_ && !stream.remote_done_ && (stream.farewell_ || (!stream.told_ && !stream.keepsRequestOpen()))) {
     stream.excused_ = true;
     submitReset(stream, NGHTTP2_NO_ERROR);
   }
@@ -867,7 +883,7 @@ void Session::release(Stream& stream) {
 
 // ---- Guards ----
 
-bool Session::countFrame(uint8_t type, uint8_t flags, size_t length) {
+bool Session::countFrame(uint8_t type, uint8_t flags, size_t length, int32_t id) {
   switch (type) {
     case NGHTTP2_DATA:
       // One with payload is looked at when it is complete: its payload may be padding.
@@ -875,11 +891,13 @@ bool Session::countFrame(uint8_t type, uint8_t flags, size_t length) {
       break;
     case NGHTTP2_HEADERS:
       countEmpty(length == 0 && (flags & NGHTTP2_FLAG_END_STREAM) == 0);
+      if (server_) checkOrder(id);
       break;
     case NGHTTP2_CONTINUATION:
       countEmpty(length == 0);
       break;
     case NGHTTP2_PRIORITY:
+    case NGHTTP2_PRIORITY_UPDATE:
       if (++priority_frames_ > uint64_t{settings_.max_priority_frames_per_stream} * (1 + streams_seen_)) {
         fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.inbound_priority_frames_flood", &counters_.inbound_priority_frames_flood);
       }
@@ -910,6 +928,25 @@ void Session::countEmpty(bool empty) {
   } else if (++empty_frames_ > settings_.max_consecutive_empty_frames) {
     fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.inbound_empty_frames_flood", &counters_.inbound_empty_frames_flood);
   }
+}
+
+// RFC 9113 5.1.1: opening a stream closes all idle streams below it. nghttp2 cannot tell such a stream from one that it has
+// forgotten, and ignores HEADERS for both; those for a forgotten stream may be trailers that crossed our RST_STREAM.
+void Session::checkOrder(int32_t id) {
+  if (id > last_inbound_id_) {
+    if (id > last_inbound_id_ + 2) skipped_[skips_++ % std::size(skipped_)] = {last_inbound_id_ + 1, id};
+    last_inbound_id_ = id;
+    return;
+  }
+  for (const Skipped& each : skipped_) {
+    if (id >= each.from && id < each.to) fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);
+  }
+}
+
+void Session::countRefusal() {
+  ++counters_.stream_refused_errors;
+  if (refusals_.take(now_)) return;
+  fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.too_many_refused_streams", nullptr);
 }
 
 void Session::chargeReset() {

@@ -123,6 +123,7 @@ class Stream : public base::TaggedNode<OpenTag>,    // every stream of the sessi
   bool remote_reset_ = false;
   bool owner_reset_ = false;
   bool excused_ = false;                // a reset of ours that is no fault of the peer
+  bool farewell_ = false;               // the owner left behind a complete response: it goes out first
   bool unsent_ = false;                 // client: the request never left
   uint32_t remote_code_ = 0;
   ResetReason reason_ = ResetReason::kNone;
@@ -200,7 +201,9 @@ class Session {
   void unpin(int32_t id, Stream* stream);
   void release(Stream& stream);          // destroys it if nobody needs it
   std::string_view patchSettings(std::string_view frame, char* to);
-  bool countFrame(uint8_t type, uint8_t flags, size_t length);
+  bool countFrame(uint8_t type, uint8_t flags, size_t length, int32_t id);
+  void checkOrder(int32_t id);
+  void countRefusal();
   void countEmpty(bool empty);
   void localDone(Stream& stream);
   void settle();                         // failures and owed events, at the end of feed() and fill()
@@ -214,6 +217,7 @@ class Session {
   base::IntrusiveList<Stream, CreditTag> credits_;
   base::IntrusiveList<Stream, RoomTag> unsendable_;
   base::Buffer* out_ = nullptr;          // during fill()
+  Stream* block_stream_ = nullptr;       // whose head was decoded last
   const base::Slice* feeding_ = nullptr; // during feed(): the slice that nghttp2 reads
 
   std::string_view failure_;             // why the connection is over
@@ -228,6 +232,12 @@ class Session {
   uint64_t streams_seen_ = 0;
   uint64_t data_frames_out_ = 0;
   bool sent_since_ping_ = false;
+  struct Skipped {
+    int32_t from = 0, to = 0;
+  };
+  Skipped skipped_[4];                   // the last ranges of ids that the peer left out
+  uint32_t skips_ = 0;
+  int32_t last_inbound_id_ = 0;
   Budget resets_;
   Budget pings_;
   Budget peer_settings_;

@@ -339,9 +339,11 @@ void HttpServerConnection::match(HttpStream& stream) {
     stream.setRoute(nullptr, {});
     return;
   }
+  if (stream.request().headers.get(HeaderId::kEnvoyInternal) != "true") (*table)->removeInternalOnly(stream.request().headers);
   config::MatchContext match;
   match.random = context_.worker.random.next();
   match.secure = secure_;
+  match.tls = context_.info.tls;
   stream.setRoute((*table)->match(stream.request(), match), table);
 }
 

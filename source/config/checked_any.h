@@ -1,0 +1,19 @@
+// google.protobuf.Any to a message that Envoy's rules hold for: what a parser of an extension begins with.
+// Thread: any.
+#pragma once
+
+#include <google/protobuf/any.pb.h>
+#include <google/protobuf/message.h>
+
+#include "source/config/problems.h"
+#include "source/config/validate.h"
+#include "source/config/yaml.h"
+
+namespace outrider::config {
+
+// unpack() of any.h, then the rules and the report of fields that are not acted on, by the bytes where there are any.
+// False when a problem was added.
+bool unpackChecked(const google::protobuf::Any& any, google::protobuf::Message& out, const Checker& checker,
+                   UnknownFields& unknown, Problems& problems);
+
+}  // namespace outrider::config

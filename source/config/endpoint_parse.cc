@@ -1,0 +1,168 @@
+#include "source/config/endpoint_parse.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include "absl/strings/str_cat.h"
+#include "envoy/config/endpoint/v3/endpoint.pb.h"
+
+// Deprecated fields still arrive from control planes.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+namespace outrider::config {
+namespace {
+
+namespace core = envoy::config::core::v3;
+namespace pb = envoy::config::endpoint::v3;
+
+HealthStatus healthStatus(core::HealthStatus in) {
+  switch (in) {
+    case core::HEALTHY: return HealthStatus::kHealthy;
+    case core::UNHEALTHY: return HealthStatus::kUnhealthy;
+    case core::DRAINING: return HealthStatus::kDraining;
+    case core::TIMEOUT: return HealthStatus::kTimeout;
+    case core::DEGRADED: return HealthStatus::kDegraded;
+    default: return HealthStatus::kUnknown;
+  }
+}
+
+// At the path of the address.
+void parseAddress(const core::Address& in, Names names, EndpointSpec& out, Problems& problems) {
+  if (in.has_pipe()) {
+    out.name = in.pipe().path();
+    if (const auto path = base::Address::unixPath(in.pipe().path())) {
+      out.address = *path;
+    } else {
+      problems.addAt("pipe.path", in.pipe().path(), "is no UNIX socket path", "1 to 107 bytes");
+    }
+    return;
+  }
+  if (in.has_envoy_internal_address()) {
+    problems.addAt("envoy_internal_address", {}, "is not supported yet", "socket_address or pipe");
+    return;
+  }
+  if (!in.has_socket_address()) {
+    problems.add({}, "is missing", "socket_address or pipe");
+    return;
+  }
+  const auto at = problems.field("socket_address");
+  const core::SocketAddress& socket = in.socket_address();
+  if (socket.protocol() != core::SocketAddress::TCP) problems.addAt("protocol", "UDP", "is not supported", "TCP");
+  if (socket.has_named_port()) problems.addAt("named_port", socket.named_port(), "is not supported", "port_value");
+  if (!socket.resolver_name().empty()) problems.addAt("resolver_name", socket.resolver_name(), "is not supported: it would lead elsewhere");
+  if (!socket.network_namespace_filepath().empty()) {
+    problems.addAt("network_namespace_filepath", socket.network_namespace_filepath(), "is not supported: it would lead elsewhere");
+  }
+  if (socket.port_value() > 65535) problems.addAt("port_value", absl::StrCat(socket.port_value()), "is no port", "0 to 65535");
+  out.name = socket.address();
+  out.port = static_cast<uint16_t>(socket.port_value());
+  if (const auto address = base::Address::parseIp(socket.address(), out.port)) {
+    out.address = *address;
+  } else if (names == Names::kRefused) {
+    problems.addAt("address", socket.address(), "malformed IP address", "an IPv4 or IPv6 address; names need a STRICT_DNS or LOGICAL_DNS cluster");
+  } else if (socket.address().empty()) {
+    problems.addAt("address", {}, "is empty", "an address or a DNS name");
+  }
+}
+
+EndpointSpec parseEndpoint(const pb::LbEndpoint& in, Names names, Problems& problems) {
+  EndpointSpec out;
+  out.health = healthStatus(in.health_status());
+  if (in.has_load_balancing_weight()) {
+    out.weight = in.load_balancing_weight().value();
+    if (out.weight == 0) problems.addAt("load_balancing_weight", "0", "is too small", "1 or more");
+  }
+  if (in.has_metadata()) out.metadata = stableBytes(in.metadata());
+  if (!in.has_endpoint()) {
+    problems.addAt("endpoint", in.endpoint_name(), in.endpoint_name().empty() ? "is missing" : "named endpoints are not supported", "endpoint");
+    return out;
+  }
+  const auto at = problems.field("endpoint");
+  const pb::Endpoint& endpoint = in.endpoint();
+  out.hostname = endpoint.hostname();
+  {
+    const auto inner = problems.field("address");
+    parseAddress(endpoint.address(), names, out, problems);
+  }
+  if (endpoint.has_health_check_config()) {
+    const auto inner = problems.field("health_check_config");
+    const pb::Endpoint::HealthCheckConfig& check = endpoint.health_check_config();
+    if (check.port_value() > 65535) problems.addAt("port_value", absl::StrCat(check.port_value()), "is no port", "0 to 65535");
+    out.check_port = static_cast<uint16_t>(check.port_value());
+    out.check_hostname = check.hostname();
+    out.check_disabled = check.disable_active_health_check();
+    if (check.has_address()) problems.addAt("address", {}, "is not supported: another server would be asked", "port_value");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string stableBytes(const google::protobuf::MessageLite& in) {
+  std::string out;
+  google::protobuf::io::StringOutputStream stream(&out);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  in.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return out;
+}
+
+EndpointsSpec parseEndpoints(const pb::ClusterLoadAssignment& in, Names names, Problems& problems) {
+  EndpointsSpec out;
+  out.cluster_name = in.cluster_name();
+  if (in.policy().has_overprovisioning_factor()) out.overprovisioning_factor = in.policy().overprovisioning_factor().value();
+  out.weighted_priority_health = in.policy().weighted_priority_health();
+  if (in.policy().drop_overloads_size() > 0) {
+    const auto at = problems.field("policy");
+    problems.addAt("drop_overloads", {}, "is not supported yet: too much traffic would pass");
+  }
+  std::vector<bool> used;
+  for (int i = 0; i < in.endpoints_size(); ++i) {
+    const auto at = problems.element("endpoints", static_cast<size_t>(i));
+    const pb::LocalityLbEndpoints& locality = in.endpoints(i);
+    LocalityEndpoints& to = out.localities.emplace_back();
+    to.region = locality.locality().region();
+    to.zone = locality.locality().zone();
+    to.sub_zone = locality.locality().sub_zone();
+    to.priority = locality.priority();
+    if (to.priority > 128) {
+      problems.addAt("priority", absl::StrCat(to.priority), "is too big", "0 to 128");
+      to.priority = 128;
+    }
+    to.weight = locality.load_balancing_weight().value();
+    if (locality.has_leds_cluster_locality_config()) {
+      problems.addAt("leds_cluster_locality_config", {}, "is not supported", "lb_endpoints");
+    }
+    if (used.size() <= to.priority) used.resize(to.priority + 1);
+    used[to.priority] = true;
+    const bool listed = locality.has_load_balancer_endpoints();
+    const auto& endpoints = listed ? locality.load_balancer_endpoints().lb_endpoints() : locality.lb_endpoints();
+    to.endpoints.reserve(static_cast<size_t>(endpoints.size()));
+    for (int e = 0; e < endpoints.size(); ++e) {
+      const auto inner = problems.element(listed ? "load_balancer_endpoints.lb_endpoints" : "lb_endpoints", static_cast<size_t>(e));
+      to.endpoints.push_back(parseEndpoint(endpoints[e], names, problems));
+    }
+  }
+  for (size_t i = 0; i < used.size(); ++i) {
+    if (!used[i]) {
+      problems.addAt("endpoints", absl::StrCat(used.size() - 1), absl::StrCat("a priority is used, but none below it is: ", i, " is missing"),
+                     "priorities from 0 without a gap");
+      break;
+    }
+  }
+  return out;
+}
+
+void declareEndpoints(Honored& honored) {
+  honored.fields<pb::ClusterLoadAssignment>({"cluster_name", "endpoints", "policy"});
+  honored.fields<pb::ClusterLoadAssignment::Policy>({"overprovisioning_factor", "weighted_priority_health", "drop_overloads"});
+  honored.fields<pb::LocalityLbEndpoints>(
+      {"locality", "lb_endpoints", "load_balancer_endpoints", "load_balancing_weight", "priority", "leds_cluster_locality_config"});
+  honored.fields<pb::LocalityLbEndpoints::LbEndpointList>({"lb_endpoints"});
+  honored.fields<pb::LbEndpoint>({"endpoint", "endpoint_name", "health_status", "metadata", "load_balancing_weight"});
+  honored.fields<pb::Endpoint>({"address", "health_check_config", "hostname"});
+  honored.fields<pb::Endpoint::HealthCheckConfig>({"port_value", "hostname", "address", "disable_active_health_check"});
+}
+
+}  // namespace outrider::config

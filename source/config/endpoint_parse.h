@@ -1,0 +1,33 @@
+// endpoint.v3.ClusterLoadAssignment into a spec. Pure; thread: any (the config thread). Problems carry field paths.
+#pragma once
+
+#include "source/config/endpoint_spec.h"
+#include "source/config/honored.h"
+#include "source/config/problems.h"
+
+namespace envoy::config::endpoint::v3 {
+class ClusterLoadAssignment;
+}
+namespace envoy::config::core::v3 {
+class Metadata;
+}
+namespace google::protobuf {
+class MessageLite;
+}
+
+namespace outrider::config {
+
+enum class Names : uint8_t {
+  kRefused,    // EDS, STATIC: addresses only
+  kResolved    // DNS: names, and addresses too
+};
+
+EndpointsSpec parseEndpoints(const envoy::config::endpoint::v3::ClusterLoadAssignment& in, Names names, Problems& problems);
+
+// The same bytes for equal messages: what specs keep of messages that others read.
+std::string stableBytes(const google::protobuf::MessageLite& in);
+
+// Tells the checker which fields are acted on.
+void declareEndpoints(Honored& honored);
+
+}  // namespace outrider::config

@@ -1,0 +1,90 @@
+// Which routes may match a path: exact paths by hash, prefixes and literal prefixes of regular expressions by a byte trie.
+// Yields candidates in ascending order, so that "first match wins" costs little with 10,000 routes.
+// Thread: immutable once built, any. Lifetime: of its virtual host.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "source/match/regex.h"
+
+namespace outrider::config {
+
+struct ViewHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view s) const { return std::hash<std::string_view>()(s); }
+};
+struct ViewEqual {
+  using is_transparent = void;
+  bool operator()(std::string_view a, std::string_view b) const { return a == b; }
+};
+template <class V>
+using ViewMap = absl::flat_hash_map<std::string, V, ViewHash, ViewEqual>;
+
+class PathIndex final {
+ public:
+  // Call in ascending order of route.
+  void addExact(std::string_view path, uint32_t route) { exact_[std::string(path)].push_back(route); }
+  void addPrefix(std::string_view prefix, uint32_t route) { nodeAt(prefix).prefixes.push_back(route); }
+  void addRegex(std::string_view pattern, uint32_t route);
+  void addAlways(uint32_t route) { always_.push_back(route); }
+  void build();
+
+  // Calls test(route, regex_known_to_match) for each candidate in order until it says true. Returns whether it did.
+  template <class Test>
+  bool first(std::string_view path, Test&& test) const {
+    Sources sources;
+    collect(path, sources);
+    for (;;) {
+      // The source with the least route goes next; sources are few.
+      Source* least = nullptr;
+      for (size_t i = 0; i < sources.count; ++i) {
+        Source& source = sources.of[i];
+        if (source.at != source.end && (least == nullptr || *source.at < *least->at)) least = &source;
+      }
+      if (least == nullptr) return false;
+      if (test(*least->at++, least->known)) return true;
+    }
+  }
+  static constexpr size_t kMostRegexesAlone = 8;
+
+ private:
+  struct Node {
+    std::string label;                              // bytes from its parent to here
+    std::vector<std::unique_ptr<Node>> children;    // by first byte of their label, ascending
+    std::vector<uint8_t> first;                     // those bytes
+    std::vector<uint32_t> prefixes;
+    std::vector<uint32_t> regexes;
+    std::vector<std::string> patterns;
+    std::unique_ptr<match::RegexSet> set;
+  };
+  struct Source {
+    const uint32_t* at;
+    const uint32_t* end;
+    bool known;                                     // their regular expression has matched already
+  };
+  struct Sources {
+    static constexpr size_t kMost = 40;
+    std::array<Source, kMost> of;
+    size_t count = 0;
+    bool full() const { return count == kMost; }
+    void add(const std::vector<uint32_t>& list, bool known = false) {
+      if (!list.empty()) of[count++] = {list.data(), list.data() + list.size(), known};
+    }
+  };
+  Node& nodeAt(std::string_view prefix);
+  void collect(std::string_view path, Sources& out) const;
+  void buildSets(Node& node);
+
+  ViewMap<std::vector<uint32_t>> exact_;
+  std::unique_ptr<Node> root_ = std::make_unique<Node>();
+  std::vector<uint32_t> always_;
+  std::vector<uint32_t> every_prefix_;   // all routes of the trie, for paths that cross more nodes than Sources holds
+};
+
+}  // namespace outrider::config

@@ -1,0 +1,50 @@
+// The parsers of a route table's parts, split over two files. Only route_parse.cc and route_action_parse.cc include this.
+#pragma once
+
+#include <google/protobuf/map.h>
+#include <google/protobuf/repeated_field.h>
+
+#include "envoy/config/core/v3/base.pb.h"
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/config/route/v3/route_components.pb.h"
+#include "source/config/match_parse.h"
+#include "source/config/route_parse.h"
+
+namespace outrider::config {
+
+struct RouteParts {
+  Problems& problems;
+  const OverrideParser& overrides;
+  uint32_t most_direct_bytes = 4096;
+  const RetrySpec* host_retry = nullptr;   // of the virtual host at hand
+
+  using HeaderOptions = google::protobuf::RepeatedPtrField<envoy::config::core::v3::HeaderValueOption>;
+  using Names = google::protobuf::RepeatedPtrField<std::string>;
+  using FilterConfigs = google::protobuf::Map<std::string, google::protobuf::Any>;
+
+  // Of any of the four messages that have these fields.
+  template <class M>
+  void edits(const M& in, HeaderEditSpec& request, HeaderEditSpec& response) {
+    add("request_headers_to_add", in.request_headers_to_add(), request);
+    remove("request_headers_to_remove", in.request_headers_to_remove(), request);
+    add("response_headers_to_add", in.response_headers_to_add(), response);
+    remove("response_headers_to_remove", in.response_headers_to_remove(), response);
+  }
+  void add(std::string_view field, const HeaderOptions& in, HeaderEditSpec& out);
+  void remove(std::string_view field, const Names& in, HeaderEditSpec& out);
+  void filters(const FilterConfigs& in, std::vector<FilterOverrideSpec>& out);
+
+  void match(const envoy::config::route::v3::RouteMatch& in, RouteMatchSpec& out);
+  void forward(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
+  void weighted(const envoy::config::route::v3::WeightedCluster& in, ForwardSpec& out);
+  void retry(const envoy::config::route::v3::RetryPolicy& in, RetrySpec& out);
+  void hostRewrite(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
+  void times(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
+  void upgrades(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
+  void redirect(const envoy::config::route::v3::RedirectAction& in, RedirectSpec& out);
+  void direct(const envoy::config::route::v3::DirectResponseAction& in, DirectSpec& out);
+  // A text that becomes part of a header's value.
+  void plain(std::string_view field, const std::string& text);
+};
+
+}  // namespace outrider::config

@@ -1,0 +1,400 @@
+#include "source/filter/network/http_connection_manager/hcm_parse.h"
+
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "source/config/any.h"
+#include "source/config/route_parse.h"
+#include "source/config/route_table.h"
+
+namespace outrider::filter::network::http_connection_manager {
+
+namespace pb = envoy::extensions::filters::network::http_connection_manager::v3;
+namespace core = envoy::config::core::v3;
+
+namespace {
+
+base::Nanos nanosOf(const google::protobuf::Duration& duration) {
+  return duration.seconds() * base::kSecond + duration.nanos();
+}
+
+class Parser {
+ public:
+  Parser(const pb::HttpConnectionManager& in, FilterContext& context, HcmConfig& out)
+      : in_(in), context_(context), problems_(context.parse.problems), out_(out), spec_(out.spec) {}
+
+  void run() {
+    defaults();
+    basics();
+    common();
+    http1();
+    http2();
+    client();
+    paths();
+    routes();
+    filters();
+    upgrades();
+    accessLogs();
+    rest();
+  }
+
+ private:
+  template <class T>
+  void time(std::string_view name, bool set, const T& value, base::Nanos& out) {
+    if (!set) return;
+    out = nanosOf(value);
+    if (out < 0) problems_.addAt(name, std::to_string(value.seconds()) + "s", "is negative", "0 switches it off");
+  }
+
+  // What an unset field means: Envoy's value where it is safe or asked for, else ours.
+  void defaults() {
+    if (!context_.parse.defaults.envoy) return;
+    spec_.h1.lenient = http::h1::Lenient::all();
+    spec_.h2.max_concurrent_streams = 1024;
+    spec_.h2.initial_stream_window = 16 << 20;
+    spec_.h2.initial_connection_window = 24 << 20;
+    spec_.h2.stream_error_on_invalid_http_message = false;
+    spec_.h2.allow_underscore_twins = true;
+    spec_.h2.allow_high_bytes_in_path = true;
+    spec_.h2.allow_host_mismatch = true;
+    spec_.h2.match_transport_scheme = false;
+    spec_.request_headers_timeout = 0;
+    spec_.normalize_path = false;
+    spec_.merge_slashes = false;
+    spec_.escaped_slashes = EscapedSlashes::kKeep;
+    spec_.reject_bad_percent = false;
+    spec_.reject_trace = false;
+    spec_.strip_untrusted_internal = false;
+    for (const char* range : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8"}) {
+      const std::string_view text(range);
+      const size_t slash = text.find('/');
+      spec_.internal_ranges.push_back(*base::CidrRange::parse(text.substr(0, slash), static_cast<uint32_t>(std::atoi(range + slash + 1))));
+    }
+    spec_.internal_ranges.push_back(*base::CidrRange::parse("::1", 128));
+    spec_.internal_ranges.push_back(*base::CidrRange::parse("fd00::", 8));
+    spec_.internal_unix = true;
+  }
+
+  void basics() {
+    spec_.stat_prefix = in_.stat_prefix();
+    context_.http_stat_prefix = "http." + spec_.stat_prefix + ".";
+    switch (in_.codec_type()) {
+      case pb::HttpConnectionManager::AUTO: spec_.codec = CodecType::kAuto; break;
+      case pb::HttpConnectionManager::HTTP1: spec_.codec = CodecType::kHttp1; break;
+      case pb::HttpConnectionManager::HTTP2: spec_.codec = CodecType::kHttp2; break;
+      default: problems_.addAt("codec_type", "HTTP3", "is not supported", "AUTO, HTTP1 or HTTP2");
+    }
+    out_.stats = HcmStats(context_.parse.stats.scope("http." + spec_.stat_prefix + ".", kHcmTable));
+    out_.listener_stats = ListenerHttpStats(
+        context_.parse.stats.scope(context_.listener_stat_prefix + "http." + spec_.stat_prefix + ".", kListenerHttpTable));
+    out_.codec_stats = std::make_shared<CodecStats>(context_.parse.stats);
+    time("stream_idle_timeout", in_.has_stream_idle_timeout(), in_.stream_idle_timeout(), spec_.stream_idle_timeout);
+    time("request_timeout", in_.has_request_timeout(), in_.request_timeout(), spec_.request_timeout);
+    time("request_headers_timeout", in_.has_request_headers_timeout(), in_.request_headers_timeout(), spec_.request_headers_timeout);
+    time("drain_timeout", in_.has_drain_timeout(), in_.drain_timeout(), spec_.drain_timeout);
+    time("delayed_close_timeout", in_.has_delayed_close_timeout(), in_.delayed_close_timeout(), spec_.delayed_close_timeout);
+    if (!in_.server_name().empty()) spec_.server_name = in_.server_name();
+    switch (in_.server_header_transformation()) {
+      case pb::HttpConnectionManager::OVERWRITE: spec_.server_header = ServerHeader::kOverwrite; break;
+      case pb::HttpConnectionManager::APPEND_IF_ABSENT: spec_.server_header = ServerHeader::kAppendIfAbsent; break;
+      case pb::HttpConnectionManager::PASS_THROUGH: spec_.server_header = ServerHeader::kPassThrough; break;
+      default: break;
+    }
+    if (in_.has_generate_request_id()) spec_.generate_request_id = in_.generate_request_id().value();
+    spec_.preserve_external_request_id = in_.preserve_external_request_id();
+    spec_.always_set_request_id_in_response = in_.always_set_request_id_in_response();
+    spec_.via = in_.via();
+    spec_.proxy_100_continue = in_.proxy_100_continue();
+    spec_.append_forwarded_port = in_.append_x_forwarded_port();
+    if (in_.has_max_request_headers_kb()) {
+      spec_.h1.max_head_bytes = in_.max_request_headers_kb().value() * 1024;
+      spec_.h2.max_header_bytes = in_.max_request_headers_kb().value() * 1024;
+    }
+  }
+
+  void common() {
+    const core::HttpProtocolOptions& common = in_.common_http_protocol_options();
+    const auto at = problems_.field("common_http_protocol_options");
+    time("idle_timeout", common.has_idle_timeout(), common.idle_timeout(), spec_.idle_timeout);
+    time("max_connection_duration", common.has_max_connection_duration(), common.max_connection_duration(), spec_.max_connection_duration);
+    time("max_stream_duration", common.has_max_stream_duration(), common.max_stream_duration(), spec_.max_stream_duration);
+    if (common.has_max_headers_count()) spec_.h1.max_headers = spec_.h2.max_header_count = common.max_headers_count().value();
+    if (common.has_max_requests_per_connection()) spec_.max_requests_per_connection = common.max_requests_per_connection().value();
+    switch (common.headers_with_underscores_action()) {
+      case core::HttpProtocolOptions::REJECT_REQUEST:
+        spec_.h1.underscores = http::h1::Underscores::kReject;
+        spec_.h2.underscores = http::h2::Underscores::kReject;
+        break;
+      case core::HttpProtocolOptions::DROP_HEADER:
+        spec_.h1.underscores = http::h1::Underscores::kDrop;
+        spec_.h2.underscores = http::h2::Underscores::kDrop;
+        break;
+      default: break;
+    }
+    if (common.has_max_response_headers_kb()) problems_.unsupported("max_response_headers_kb");
+  }
+
+  void http1() {
+    const core::Http1ProtocolOptions& options = in_.http_protocol_options();
+    const auto at = problems_.field("http_protocol_options");
+    http::h1::Settings& h1 = spec_.h1;
+    if (options.has_allow_absolute_url()) h1.allow_absolute_url = options.allow_absolute_url().value();
+    h1.accept_http_10 = options.accept_http_10();
+    h1.default_host_for_http_10 = options.default_host_for_http_10();
+    h1.enable_trailers = options.enable_trailers();
+    h1.allow_chunked_length = options.allow_chunked_length();
+    h1.allow_custom_methods = options.allow_custom_methods();
+    if (options.has_header_key_format()) problems_.unsupported("header_key_format");
+    if (options.send_fully_qualified_url()) problems_.unsupported("send_fully_qualified_url");
+  }
+
+  void http2() {
+    const core::Http2ProtocolOptions& options = in_.http2_protocol_options();
+    const auto at = problems_.field("http2_protocol_options");
+    http::h2::Settings& h2 = spec_.h2;
+    if (options.has_hpack_table_size()) h2.hpack_table_size = options.hpack_table_size().value();
+    if (options.has_max_concurrent_streams()) h2.max_concurrent_streams = options.max_concurrent_streams().value();
+    if (options.has_initial_stream_window_size()) h2.initial_stream_window = options.initial_stream_window_size().value();
+    if (options.has_initial_connection_window_size()) {
+      h2.initial_connection_window = options.initial_connection_window_size().value();
+    }
+    h2.allow_connect = options.allow_connect();
+    if (options.has_max_outbound_frames()) h2.max_outbound_frames = options.max_outbound_frames().value();
+    if (options.has_max_outbound_control_frames()) h2.max_outbound_control_frames = options.max_outbound_control_frames().value();
+    if (options.has_max_consecutive_inbound_frames_with_empty_payload()) {
+      h2.max_consecutive_empty_frames = options.max_consecutive_inbound_frames_with_empty_payload().value();
+    }
+    if (options.has_max_inbound_priority_frames_per_stream()) {
+      h2.max_priority_frames_per_stream = options.max_inbound_priority_frames_per_stream().value();
+    }
+    if (options.has_max_inbound_window_update_frames_per_data_frame_sent()) {
+      h2.max_window_updates_per_data_frame = options.max_inbound_window_update_frames_per_data_frame_sent().value();
+    }
+    if (options.has_override_stream_error_on_invalid_http_message()) {
+      h2.stream_error_on_invalid_http_message = options.override_stream_error_on_invalid_http_message().value();
+    } else if (in_.has_stream_error_on_invalid_http_message()) {
+      h2.stream_error_on_invalid_http_message = in_.stream_error_on_invalid_http_message().value();
+    }
+    if (options.has_connection_keepalive()) problems_.unsupported("connection_keepalive");
+    if (options.custom_settings_parameters_size() > 0) problems_.unsupported("custom_settings_parameters");
+    if (h2.max_concurrent_streams == 0) problems_.addAt("max_concurrent_streams", "0", "is too small", "1 to 2147483647");
+    if (h2.initial_stream_window < 65535) {
+      problems_.addAt("initial_stream_window_size", std::to_string(h2.initial_stream_window), "is too small", "65535 to 2147483647");
+    }
+    if (h2.initial_connection_window < 65535) {
+      problems_.addAt("initial_connection_window_size", std::to_string(h2.initial_connection_window), "is too small",
+                      "65535 to 2147483647");
+    }
+  }
+
+  void client() {
+    if (in_.has_use_remote_address()) spec_.use_remote_address = in_.use_remote_address().value();
+    spec_.xff_num_trusted_hops = in_.xff_num_trusted_hops();
+    spec_.skip_xff_append = in_.skip_xff_append();
+    spec_.add_user_agent = false;
+    if (in_.has_add_user_agent() && in_.add_user_agent().value()) problems_.unsupported("add_user_agent");
+    if (in_.has_internal_address_config()) {
+      spec_.internal_ranges.clear();
+      spec_.internal_unix = in_.internal_address_config().unix_sockets();
+      const auto at = problems_.field("internal_address_config");
+      for (int i = 0; i < in_.internal_address_config().cidr_ranges_size(); ++i) {
+        const core::CidrRange& range = in_.internal_address_config().cidr_ranges(i);
+        const auto parsed = base::CidrRange::parse(range.address_prefix(), range.prefix_len().value());
+        const auto element = problems_.element("cidr_ranges", static_cast<size_t>(i));
+        if (!parsed) {
+          problems_.add(range.address_prefix(), "is no address range", "an IP address and a prefix length that fits it");
+        } else {
+          spec_.internal_ranges.push_back(*parsed);
+        }
+      }
+    }
+    switch (in_.forward_client_cert_details()) {
+      case pb::HttpConnectionManager::FORWARD_ONLY: spec_.client_cert = ClientCert::kForwardOnly; break;
+      case pb::HttpConnectionManager::APPEND_FORWARD: spec_.client_cert = ClientCert::kAppendForward; break;
+      case pb::HttpConnectionManager::SANITIZE_SET: spec_.client_cert = ClientCert::kSanitizeSet; break;
+      case pb::HttpConnectionManager::ALWAYS_FORWARD_ONLY: spec_.client_cert = ClientCert::kAlwaysForwardOnly; break;
+      default: spec_.client_cert = ClientCert::kSanitize;
+    }
+    const auto& details = in_.set_current_client_cert_details();
+    spec_.cert_subject = details.subject().value();
+    spec_.cert_cert = details.cert();
+    spec_.cert_chain = details.chain();
+    spec_.cert_dns = details.dns();
+    spec_.cert_uri = details.uri();
+    if (in_.original_ip_detection_extensions_size() > 0) {
+      problems_.addAt("original_ip_detection_extensions", {}, "is not supported; who the client is would be decided differently");
+    }
+  }
+
+  void paths() {
+    if (in_.has_normalize_path()) spec_.normalize_path = in_.normalize_path().value();
+    // An explicit choice of one keeps Envoy's meaning for the others.
+    spec_.merge_slashes = in_.merge_slashes() || (!in_.has_normalize_path() && spec_.merge_slashes);
+    switch (in_.path_with_escaped_slashes_action()) {
+      case pb::HttpConnectionManager::KEEP_UNCHANGED: spec_.escaped_slashes = EscapedSlashes::kKeep; break;
+      case pb::HttpConnectionManager::REJECT_REQUEST: spec_.escaped_slashes = EscapedSlashes::kReject; break;
+      case pb::HttpConnectionManager::UNESCAPE_AND_REDIRECT: spec_.escaped_slashes = EscapedSlashes::kUnescapeAndRedirect; break;
+      case pb::HttpConnectionManager::UNESCAPE_AND_FORWARD: spec_.escaped_slashes = EscapedSlashes::kUnescapeAndForward; break;
+      default: break;
+    }
+    spec_.strip_matching_port = in_.strip_matching_host_port();
+    spec_.strip_any_port = in_.strip_any_host_port();
+    spec_.strip_trailing_dot = in_.strip_trailing_host_dot();
+  }
+
+  void routes() {
+    switch (in_.route_specifier_case()) {
+      case pb::HttpConnectionManager::kRouteConfig: {
+        const auto at = problems_.field("route_config");
+        std::shared_ptr<const config::RouteTable> table = config::parseRouteTable(in_.route_config(), context_.parse);
+        out_.routes = context_.route_names.idOfInline();
+        context_.needs.tables.push_back({out_.routes, std::move(table)});
+        break;
+      }
+      case pb::HttpConnectionManager::kRds: {
+        const auto at = problems_.field("rds");
+        std::string name = in_.rds().route_config_name();
+        if (name.empty()) problems_.addAt("route_config_name", {}, "is empty");
+        const std::string source = in_.rds().config_source().SerializeAsString();
+        out_.routes = context_.route_names.idOfRds(name, source);
+        context_.needs.rds.push_back({out_.routes, name, source, context_.http_stat_prefix + "rds." + name + "."});
+        break;
+      }
+      case pb::HttpConnectionManager::kScopedRoutes: problems_.addAt("scoped_routes", {}, "is not supported yet", "route_config or rds"); break;
+      case pb::HttpConnectionManager::ROUTE_SPECIFIER_NOT_SET:
+        problems_.add("has no routes; one of route_config, rds, scoped_routes must be set");
+        break;
+    }
+  }
+
+  void filters() {
+    std::vector<HttpChain::Entry> entries;
+    const TerminalOps* terminal = nullptr;
+    std::shared_ptr<const void> terminal_config;
+    for (int i = 0; i < in_.http_filters_size(); ++i) {
+      const pb::HttpFilter& filter = in_.http_filters(i);
+      const auto at = problems_.element("http_filters", static_cast<size_t>(i));
+      const bool last = i + 1 == in_.http_filters_size();
+      if (filter.disabled()) {
+        problems_.addAt("disabled", "true", "is not supported", "leave the filter out");
+        continue;
+      }
+      if (filter.has_config_discovery()) {
+        problems_.addAt("config_discovery", {}, "is not supported", "typed_config");
+        continue;
+      }
+      const auto typed = problems_.field("typed_config");
+      if (!filter.has_typed_config()) {
+        problems_.add("is missing");
+        continue;
+      }
+      const std::string type = config::innerType(filter.typed_config());
+      const auto* entry = context_.registry.http.find(type);
+      if (entry == nullptr || entry->posture == config::Posture::kRefused) {
+        if (filter.is_optional()) {
+          problems_.unsupported(type);
+          continue;
+        }
+        problems_.add(type, "is not a filter that Outrider has", knownFilters());
+        continue;
+      }
+      if (entry->posture == config::Posture::kInert) {
+        problems_.unsupported(type);
+        continue;
+      }
+      const HttpFilterProduct product = entry->parse(type, bytesOf(filter.typed_config()), context_);
+      if (product.terminal != nullptr) {
+        if (!last) problems_.add(type, "must be the last filter of the chain");
+        terminal = product.terminal;
+        terminal_config = product.config;
+      } else if (product.ops != nullptr) {
+        if (last) problems_.add(type, "cannot be the last filter of the chain", "a terminal filter, as the router");
+        entries.push_back({filter.name(), product.ops, product.config});
+      }
+    }
+    if (terminal == nullptr) {
+      if (problems_.empty()) problems_.addAt("http_filters", {}, "have no terminal filter", "the router comes last");
+      return;
+    }
+    out_.chain = std::make_shared<HttpChain>(std::move(entries), *terminal, std::move(terminal_config));
+  }
+
+  // The Any's own bytes, or those of the message inside a TypedStruct.
+  std::string bytesOf(const google::protobuf::Any& any) {
+    if (any.type_url().ends_with("TypedStruct")) {
+      config::UnknownFields unknown;
+      if (const auto message = config::unpackAny(any, unknown, problems_)) return message->SerializeAsString();
+      return {};
+    }
+    return any.value();
+  }
+
+  std::string knownFilters() {
+    std::string out = "one of ";
+    for (const auto& [name, entry] : context_.registry.http.entries()) {
+      if (entry.posture != config::Posture::kDone) continue;
+      if (out.size() > 7) out += ", ";
+      out += name;
+    }
+    return out;
+  }
+
+  void upgrades() {
+    for (int i = 0; i < in_.upgrade_configs_size(); ++i) {
+      const auto& upgrade = in_.upgrade_configs(i);
+      const auto at = problems_.element("upgrade_configs", static_cast<size_t>(i));
+      if (upgrade.filters_size() > 0) problems_.addAt("filters", {}, "are not supported: the chain of the connection manager serves upgrades");
+      spec_.upgrades.push_back({upgrade.upgrade_type(), !upgrade.has_enabled() || upgrade.enabled().value()});
+    }
+  }
+
+  void accessLogs() {
+    for (int i = 0; i < in_.access_log_size(); ++i) {
+      const auto at = problems_.element("access_log", static_cast<size_t>(i));
+      if (!context_.access_log) continue;
+      if (auto log = context_.access_log(in_.access_log(i).SerializeAsString())) out_.access_logs.push_back(std::move(log));
+    }
+  }
+
+  void rest() {
+    // Telemetry and hints.
+    if (in_.has_tracing()) problems_.unsupported("tracing");
+    if (in_.has_http3_protocol_options()) problems_.unsupported("http3_protocol_options");
+    if (in_.has_access_log_options()) problems_.unsupported("access_log_options");
+    if (in_.has_typed_header_validation_config()) problems_.unsupported("typed_header_validation_config");
+    if (in_.has_proxy_status_config()) problems_.unsupported("proxy_status_config");
+    if (in_.has_scheme_header_transformation()) problems_.unsupported("scheme_header_transformation");
+    if (in_.represent_ipv4_remote_address_as_ipv4_mapped_ipv6()) {
+      problems_.unsupported("represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
+    }
+    // What would change answers or requests in silence.
+    if (in_.has_local_reply_config()) problems_.unsupported("local_reply_config");
+    if (in_.early_header_mutation_extensions_size() > 0) {
+      problems_.addAt("early_header_mutation_extensions", {}, "are not supported; headers that others rely on would be missing");
+    }
+    if (in_.has_request_id_extension() &&
+        config::innerType(in_.request_id_extension().typed_config()) != "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig") {
+      problems_.addAt("request_id_extension", config::innerType(in_.request_id_extension().typed_config()), "is not supported",
+                      "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig");
+    }
+  }
+
+  const pb::HttpConnectionManager& in_;
+  FilterContext& context_;
+  config::Problems& problems_;
+  HcmConfig& out_;
+  HcmSpec& spec_;
+};
+
+}  // namespace
+
+std::shared_ptr<const NetworkFilterFactory> parseHcm(std::string_view, std::string_view bytes, FilterContext& context) {
+  pb::HttpConnectionManager in;
+  if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    context.parse.problems.add("cannot be decoded as HttpConnectionManager");
+    return nullptr;
+  }
+  auto out = std::make_shared<HcmConfig>();
+  Parser(in, context, *out).run();
+  return out;
+}
+
+}  // namespace outrider::filter::network::http_connection_manager

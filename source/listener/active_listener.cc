@@ -1,0 +1,248 @@
+#include "source/listener/active_listener.h"
+
+#include <algorithm>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace outrider::listener {
+
+// ---- first bytes ----
+
+// Reads what listener filters ask for, then hands the bytes on as the connection's prefix.
+class ActiveListener::Pending final : public event::IoHandler, public event::Retired, public base::TaggedNode<PendingTag> {
+ public:
+  Pending(ActiveListener& owner, int fd, const base::Address& local, const base::Address& remote)
+      : owner_(owner),
+        version_(owner.version_),
+        timer_(event::Timer::to<&Pending::onTimeout>(owner.worker_.loop.timers(), this)),
+        local_(local),
+        remote_(remote),
+        fd_(fd) {
+    for (const auto& factory : version_->listener_filters) filters_.push_back(factory->make());
+    owner_.worker_.loop.add(fd_, *this, event::kReadable | event::kPeerFinished);
+    if (version_->first_bytes_timeout > 0) timer_.armIn(version_->first_bytes_timeout);
+    version_->stats.inc(ListenerStat::kPreCxActive);
+  }
+  ~Pending() override {
+    if (fd_ >= 0) close();
+  }
+
+  void onReady(uint32_t) override {
+    const auto room = bytes_.reserve(2048);
+    const ssize_t n = ::recv(fd_, room.data, room.size, 0);
+    if (n < 0) {
+      bytes_.commit(0);
+      if (errno == EAGAIN || errno == EINTR) return;
+      give(false);
+      return;
+    }
+    bytes_.commit(static_cast<size_t>(n));
+    const bool eof = n == 0;
+    while (next_ < filters_.size()) {
+      const std::string_view so_far = bytes_.linear(std::min(bytes_.size(), base::kBlockSize));
+      switch (filters_[next_]->onBytes(so_far, eof, first_)) {
+        case filter::ListenerFilter::Answer::kMore:
+          if (eof || bytes_.size() >= base::kBlockSize) break;   // cannot become more: it knows what it knows
+          return;
+        case filter::ListenerFilter::Answer::kDone: break;
+        case filter::ListenerFilter::Answer::kClose: give(false); return;
+      }
+      ++next_;
+    }
+    give(true);
+  }
+
+ private:
+  void onTimeout() {
+    version_->stats.inc(ListenerStat::kPreCxTimeout);
+    give(version_->continue_on_timeout);
+  }
+  void give(bool on) {
+    owner_.worker_.loop.remove(fd_, *this);
+    timer_.cancel();
+    base::TaggedNode<PendingTag>::unlink();
+    version_->stats.dec(ListenerStat::kPreCxActive);
+    const int fd = std::exchange(fd_, -1);
+    owner_.worker_.loop.retire(this);
+    if (on) {
+      owner_.start(fd, local_, remote_, first_, bytes_);
+    } else {
+      owner_.refuse(fd);
+    }
+  }
+  void close() {
+    owner_.worker_.loop.remove(fd_, *this);
+    version_->stats.dec(ListenerStat::kPreCxActive);
+    ::close(std::exchange(fd_, -1));
+  }
+
+  ActiveListener& owner_;
+  const ListenerVersionRef version_;
+  event::Timer timer_;
+  base::Address local_, remote_;
+  base::Buffer bytes_;
+  filter::FirstBytes first_;
+  std::vector<std::unique_ptr<filter::ListenerFilter>> filters_;
+  size_t next_ = 0;
+  int fd_;
+};
+
+// ---- the listener ----
+
+ActiveListener::ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit) : worker_(worker), limit_(limit) {}
+
+ActiveListener::~ActiveListener() {
+  on_empty_ = nullptr;
+  closeAll();
+}
+
+void ActiveListener::apply(ListenerVersionRef version) {
+  std::erase_if(old_chains_, [](const auto& chain) { return chain->connections.empty(); });
+  std::vector<std::unique_ptr<ActiveChain>> former;
+  former.swap(chains_);
+  for (const ListenerVersion::Chain& next : version->chains) {
+    // Paired by name, else by an equal match.
+    const auto same = std::find_if(former.begin(), former.end(), [&](const auto& old) {
+      if (old == nullptr) return false;
+      const std::string& name = (*old->part)->info.filter_chain;
+      return name.empty() && next.part->info.filter_chain.empty() ? old->match == next.match
+                                                                  : name == next.part->info.filter_chain;
+    });
+    if (same == former.end()) {
+      auto chain = std::make_unique<ActiveChain>();
+      chain->part = config::makePart<filter::ChainPart>(next.part, worker_.main);
+      chain->match = next.match;
+      chain->hash = next.hash;
+      chains_.push_back(std::move(chain));
+      continue;
+    }
+    std::unique_ptr<ActiveChain> chain = std::move(*same);
+    chain->match = next.match;
+    if (chain->part->shared() != next.part) {
+      // Connections stay; what starts on them from now on takes the new config.
+      chain->part = config::makePart<filter::ChainPart>(next.part, worker_.main);
+      chain->hash = next.hash;
+      chain->connections.forEach([&](filter::NetworkChain& each) { each.update(chain->part); });
+    }
+    chains_.push_back(std::move(chain));
+  }
+  for (std::unique_ptr<ActiveChain>& left : former) {
+    if (left == nullptr || left->connections.empty()) continue;
+    left->connections.forEach([](filter::NetworkChain& each) { each.drain(); });
+    old_chains_.push_back(std::move(left));
+  }
+  version_ = std::move(version);
+}
+
+void ActiveListener::listen(std::vector<std::shared_ptr<net::ListenSocket>> sockets) {
+  stopListening(true);
+  sockets_ = std::move(sockets);
+  for (const auto& socket : sockets_) {
+    acceptors_.push_back(std::make_unique<net::Acceptor>(worker_.loop, socket->fd(worker_.slot - 1), socket->shared(),
+                                                         static_cast<net::AcceptSink&>(*this)));
+    acceptors_.back()->setMostPerTurn(version_->most_accepts);
+  }
+}
+
+void ActiveListener::stopListening(bool take_queue) {
+  for (const auto& acceptor : acceptors_) {
+    if (take_queue) {
+      acceptor->drainQueue();
+    } else {
+      acceptor->stop();
+    }
+  }
+  acceptors_.clear();
+  sockets_.clear();
+}
+
+void ActiveListener::drainAll() {
+  for (const auto& chain : chains_) chain->connections.forEach([](filter::NetworkChain& each) { each.drain(); });
+}
+
+void ActiveListener::closeAll() {
+  while (!pending_.empty()) delete &pending_.popFront();
+  for (auto* group : {&chains_, &old_chains_}) {
+    for (const auto& chain : *group) {
+      while (!chain->connections.empty()) chain->connections.front().closeNow("listener_closed");
+    }
+  }
+}
+
+base::Address ActiveListener::localOf(int fd) const {
+  // A listener on one address knows it; only wildcards have to ask.
+  if (sockets_.size() == 1 && !sockets_[0]->local().isAny()) return sockets_[0]->local();
+  sockaddr_storage own;
+  socklen_t size = sizeof own;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) != 0) return sockets_.empty() ? base::Address() : sockets_[0]->local();
+  return base::Address::fromSockaddr(reinterpret_cast<sockaddr*>(&own), size);
+}
+
+void ActiveListener::onAccepted(int fd, const base::Address& remote) {
+  const uint64_t limit = limit_.limit.load(std::memory_order_relaxed);
+  if (limit_.active.fetch_add(1, std::memory_order_relaxed) >= limit && limit > 0) {
+    version_->stats.inc(ListenerStat::kGlobalCxOverflow);
+    limit_.active.fetch_sub(1, std::memory_order_relaxed);
+    ::close(fd);
+    return;
+  }
+  version_->stats.inc(ListenerStat::kCxTotal);
+  version_->stats.inc(ListenerStat::kCxActive);
+  ++connections_;
+  const base::Address local = localOf(fd);
+  if (!version_->listener_filters.empty()) {
+    pending_.pushBack(*new Pending(*this, fd, local, remote));
+    return;
+  }
+  base::Buffer none;
+  start(fd, local, remote, filter::FirstBytes(), none);
+}
+
+void ActiveListener::onAcceptFailed(int) { version_->stats.inc(ListenerStat::kCxEmfile); }
+
+void ActiveListener::refuse(int fd) {
+  ::close(fd);
+  forget();
+}
+
+void ActiveListener::start(int fd, const base::Address& local, const base::Address& remote,
+                           const filter::FirstBytes& first, base::Buffer& prefix) {
+  const base::Address& to = first.original_destination.valid() ? first.original_destination : local;
+  int index = version_->matcher.find({to, remote, remote, &first});
+  if (index == ChainMatcher::kNoChain) index = version_->default_chain;
+  if (index == ChainMatcher::kNoChain) {
+    version_->stats.inc(ListenerStat::kNoFilterChainMatch);
+    refuse(fd);
+    return;
+  }
+  ActiveChain& chain = *chains_[static_cast<size_t>(index)];
+  const filter::ChainPart& part = **chain.part;
+  stream::ConnectionInfo info;
+  info.direct_remote = info.remote = remote;
+  info.local = to;
+  info.requested_server_name = first.server_name;
+  auto connection = std::make_unique<net::Connection>(
+      worker_.loop, fd, part.transport == nullptr ? net::makePlainTransport() : part.transport->make(), to, remote);
+  auto* network = new filter::NetworkChain(worker_, *this, std::move(connection), std::move(info), chain.part);
+  chain.connections.pushBack(*network);
+  network->start(prefix);
+}
+
+void ActiveListener::onChainClosed(filter::NetworkChain& chain, net::CloseReason reason) {
+  if (reason == net::CloseReason::kHandshakeTimeout) {
+    version_->stats.inc(ListenerStat::kCxTransportSocketConnectTimeout);
+  }
+  version_->stats.record(ListenerStat::kCxLength,
+                         static_cast<uint64_t>((worker_.loop.now() - chain.connection().startedAt()) / base::kMilli));
+  forget();
+}
+
+void ActiveListener::forget() {
+  version_->stats.inc(ListenerStat::kCxDestroy);
+  version_->stats.dec(ListenerStat::kCxActive);
+  limit_.active.fetch_sub(1, std::memory_order_relaxed);
+  if (--connections_ == 0 && on_empty_) on_empty_();
+}
+
+}  // namespace outrider::listener

@@ -1,0 +1,54 @@
+// The listeners of the process: adds, updates in place, warms and removes them; owns their sockets.
+// Thread: main. Lifetime: the server's. Workers hear of it by letters. Errors: a status that names the listener and the cause;
+// the version that served before stays.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "source/listener/stats.h"
+#include "source/listener/version.h"
+#include "source/listener/worker_listeners.h"
+
+namespace outrider::listener {
+
+class ListenerManager final {
+ public:
+  // Posts a change to every worker's mailbox, to be applied by its WorkerListeners.
+  using Post = std::function<void(std::shared_ptr<const ListenerChange>)>;
+  ListenerManager(stats::Store& stats, size_t workers, Post post);
+
+  // The next version of a listener, ready to serve (what it waited for is there). Equal content is found by the caller.
+  absl::Status put(ListenerVersionRef version);
+  absl::Status remove(const std::string& name, base::Nanos drain_time);
+  void stopAll(bool inbound_only);             // closes the sockets; connections stay
+
+  struct Active {
+    ListenerVersionRef version;
+    std::vector<std::shared_ptr<net::ListenSocket>> sockets;
+  };
+  // By name, for /listeners and tests.
+  std::vector<Active> active() const;
+  const ManagerStats& stats() const { return stats_; }
+  bool has(const std::string& name) const { return entities_.contains(name); }
+
+ private:
+  struct Entity {
+    uint32_t id;
+    Active active;
+  };
+  absl::Status openSockets(const ListenerVersion& version, const std::vector<std::shared_ptr<net::ListenSocket>>& ours,
+                           std::vector<std::shared_ptr<net::ListenSocket>>& out);
+
+  ManagerStats stats_;
+  const size_t workers_;
+  Post post_;
+  std::map<std::string, Entity> entities_;
+  uint32_t next_id_ = 0;
+};
+
+}  // namespace outrider::listener

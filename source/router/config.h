@@ -1,0 +1,14 @@
+// What a router was told. Immutable; shared by the streams of its chain. Source: envoy.extensions.filters.http.router.v3.Router.
+#pragma once
+
+#include "source/router/stats.h"
+
+namespace outrider::router {
+
+struct RouterConfig {
+  RouterStats stats;
+  bool suppress_envoy_headers = false;
+  bool respect_expected_timeout = false;
+};
+
+}  // namespace outrider::router

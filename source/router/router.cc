@@ -1,0 +1,616 @@
+#include "source/router/router.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+namespace outrider::router {
+
+using config::CompiledRoute;
+using filter::Reply;
+using filter::Verdict;
+using http::HeaderId;
+using http::ResetReason;
+using http::Room;
+using stream::ResponseFlag;
+using upstream::ClusterStat;
+
+namespace {
+
+constexpr uint32_t kReplayLimit = 64 * 1024;
+
+bool parseNumber(std::string_view text, uint64_t& out) {
+  if (text.empty()) return false;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+std::string_view printNumber(base::Arena& arena, uint64_t value) {
+  char text[24];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  return arena.copy({text, static_cast<size_t>(end - text)});
+}
+
+// Envoy's words for a reset, as details and bodies have them.
+std::string_view resetWords(ResetReason reason) {
+  switch (reason) {
+    case ResetReason::kNone:
+    case ResetReason::kLocal: return "local reset";
+    case ResetReason::kRemoteReset: return "remote reset";
+    case ResetReason::kRemoteRefused: return "remote refused stream reset";
+    case ResetReason::kConnectionClosed: return "connection termination";
+    case ResetReason::kProtocolError: return "protocol error";
+    case ResetReason::kOverflow:
+    case ResetReason::kPoolOverflow: return "overflow";
+    case ResetReason::kConnectFailure: return "remote connection failure";
+    case ResetReason::kConnectTimeout: return "connection timeout";
+    case ResetReason::kTimeout: return "timeout";
+  }
+  OUTRIDER_UNREACHABLE();
+}
+
+ResponseFlag resetFlag(ResetReason reason) {
+  switch (reason) {
+    case ResetReason::kRemoteReset:
+    case ResetReason::kRemoteRefused: return ResponseFlag::kUpstreamRemoteReset;
+    case ResetReason::kConnectionClosed: return ResponseFlag::kUpstreamConnectionTermination;
+    case ResetReason::kProtocolError: return ResponseFlag::kUpstreamProtocolError;
+    case ResetReason::kOverflow:
+    case ResetReason::kPoolOverflow: return ResponseFlag::kUpstreamOverflow;
+    case ResetReason::kConnectFailure:
+    case ResetReason::kConnectTimeout: return ResponseFlag::kUpstreamConnectionFailure;
+    case ResetReason::kTimeout: return ResponseFlag::kUpstreamRequestTimeout;
+    case ResetReason::kNone:
+    case ResetReason::kLocal: return ResponseFlag::kLocalReset;
+  }
+  OUTRIDER_UNREACHABLE();
+}
+
+std::string_view reasonId(ResetReason reason) {
+  switch (reason) {
+    case ResetReason::kConnectFailure: return "upstream_connect_failure";
+    case ResetReason::kConnectTimeout: return "upstream_connect_timeout";
+    case ResetReason::kPoolOverflow: return "upstream_overflow";
+    case ResetReason::kConnectionClosed: return "upstream_connection_closed";
+    case ResetReason::kProtocolError: return "upstream_protocol_error";
+    default: return "upstream_reset";
+  }
+}
+
+// Spaces would break the columns of an access log.
+std::string_view underscored(base::Arena& arena, std::string_view text) {
+  char* out = arena.bytes(text.size());
+  std::transform(text.begin(), text.end(), out, [](char c) { return c == ' ' ? '_' : c; });
+  return {out, text.size()};
+}
+
+}  // namespace
+
+Router::Router(const RouterConfig& config, filter::HttpStream& stream)
+    : config_(config),
+      stream_(stream),
+      timer_(event::Timer::to<&Router::onTimeout>(stream.worker().loop.timers(), this)),
+      try_timer_(event::Timer::to<&Router::onTryTimeout>(stream.worker().loop.timers(), this)),
+      back_off_(event::Timer::to<&Router::retryNow>(stream.worker().loop.timers(), this)) {}
+
+Router::~Router() { destroyAttempt(); }
+
+format::Input Router::formatInput() const {
+  return {head_, stream_.response(), stream_.responseTrailers(), stream_.info()};
+}
+
+// ---- the request ----
+
+Verdict Router::refuse(uint16_t status, std::string_view body, std::string_view details, ResponseFlag flag,
+                       std::string_view reason) {
+  Reply& reply = stream_.makeReply(status, body, details);
+  reply.flag = flag;
+  reply.reason = reason;
+  return Verdict::reply(reply);
+}
+
+Verdict Router::onRequest(http::RequestHead& head, bool last) {
+  head_ = &head;
+  const RouterStats& stats = config_.stats;
+  stats.inc(RouterStat::kRqTotal);
+  route_ = stream_.route();
+  if (route_ == nullptr) {
+    stats.inc(RouterStat::kNoRoute);
+    return refuse(404, {}, "route_not_found", ResponseFlag::kNoRouteFound, "no_route");
+  }
+  switch (route_->action()) {
+    case config::RouteSpec::Action::kRedirect: return redirect(head);
+    case config::RouteSpec::Action::kDirect: return direct(head);
+    case config::RouteSpec::Action::kNonForwarding:
+      stats.inc(RouterStat::kNoRoute);
+      return refuse(404, {}, "route_not_found", ResponseFlag::kNoRouteFound, "no_route");
+    case config::RouteSpec::Action::kForward: break;
+  }
+  pick_ = route_->pick(head, stream_.worker().random.next());
+  upstream::Cluster* cluster = pick_.id.valid() ? stream_.worker().clusters.find(pick_.id)
+                                                : stream_.worker().clusters.find(pick_.name);
+  if (cluster == nullptr) {
+    stats.inc(RouterStat::kNoCluster);
+    return refuse(route_->forward().cluster_not_found_code, {}, "cluster_not_found", ResponseFlag::kNoClusterFound, "no_cluster");
+  }
+  cluster_ = base::LocalRef<upstream::Cluster>(cluster);
+  stream_.info().cluster = &cluster->info();
+  if (route_->forward().idle_timeout.has_value()) stream_.setIdleTimeout(*route_->forward().idle_timeout);
+  readTimeouts(head);
+  readRetries(head);
+  route_->applyRequest(head, pick_, formatInput(), !config_.suppress_envoy_headers);
+  if (route_->virtualHost().request_attempt_count) head.headers.set(HeaderId::kEnvoyAttemptCount, "1");
+  started_at_ = stream_.worker().loop.now();
+  request_ended_ = last;
+  startAttempt();
+  if (last) requestComplete();
+  return Verdict::next();
+}
+
+Verdict Router::redirect(const http::RequestHead& head) {
+  config_.stats.inc(RouterStat::kRqRedirect);
+  Reply& reply = stream_.makeReply(route_->redirect().code, {}, "direct_response");
+  reply.reason = "redirect";
+  auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
+  headers->add(HeaderId::kLocation, route_->location(head));
+  route_->applyResponse(*headers, pick_, formatInput());
+  reply.headers = headers;
+  return Verdict::reply(reply);
+}
+
+Verdict Router::direct(const http::RequestHead&) {
+  config_.stats.inc(RouterStat::kRqDirectResponse);
+  Reply& reply = stream_.makeReply(route_->direct().status, route_->direct().body, "direct_response");
+  reply.reason = "direct_response";
+  auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
+  route_->applyResponse(*headers, pick_, formatInput());
+  reply.headers = headers;
+  reply.content_type = headers->get(HeaderId::kContentType);
+  if (!reply.content_type.empty()) headers->remove(HeaderId::kContentType);
+  return Verdict::reply(reply);
+}
+
+void Router::readTimeouts(http::RequestHead& head) {
+  const config::ForwardSpec& forward = route_->forward();
+  timeout_ = forward.timeout;
+  if (forward.retry.has_value()) try_timeout_ = forward.retry->per_try_timeout;
+  uint64_t ms = 0;
+  if (const http::Header* asked = head.headers.find(HeaderId::kEnvoyUpstreamRqTimeoutMs)) {
+    if (parseNumber(asked->value(), ms)) timeout_ = static_cast<base::Nanos>(ms) * base::kMilli;
+    head.headers.remove(HeaderId::kEnvoyUpstreamRqTimeoutMs);
+  }
+  if (const http::Header* asked = head.headers.find(HeaderId::kEnvoyUpstreamRqPerTryTimeoutMs)) {
+    if (parseNumber(asked->value(), ms)) try_timeout_ = static_cast<base::Nanos>(ms) * base::kMilli;
+    head.headers.remove(HeaderId::kEnvoyUpstreamRqPerTryTimeoutMs);
+  }
+  if (timeout_ > 0 && try_timeout_ >= timeout_) try_timeout_ = 0;
+  const base::Nanos expected = try_timeout_ > 0 ? try_timeout_ : timeout_;
+  if (expected > 0 && !config_.suppress_envoy_headers) {
+    head.headers.set(HeaderId::kEnvoyExpectedRqTimeoutMs,
+                     expected == 15 * base::kSecond
+                         ? std::string_view("15000")
+                         : printNumber(stream_.arena(), static_cast<uint64_t>(expected / base::kMilli)));
+  }
+}
+
+void Router::readRetries(const http::RequestHead& head) {
+  const config::RetrySpec* policy = route_->retry();
+  if (policy != nullptr) {
+    retry_on_ = policy->on;
+    retries_left_ = policy->retries;
+  }
+  auto& headers = const_cast<http::RequestHead&>(head).headers;
+  for (const HeaderId id : {HeaderId::kEnvoyRetryOn, HeaderId::kEnvoyRetryGrpcOn}) {
+    if (const http::Header* asked = headers.find(id)) {
+      retry_on_ |= config::parseRetryOn(asked->value());
+      if (policy == nullptr) retries_left_ = 1;
+      headers.remove(id);
+    }
+  }
+  if (const http::Header* asked = headers.find(HeaderId::kEnvoyMaxRetries)) {
+    uint64_t most = 0;
+    if (parseNumber(asked->value(), most)) retries_left_ = static_cast<uint32_t>(std::min<uint64_t>(most, 100));
+    headers.remove(HeaderId::kEnvoyMaxRetries);
+  }
+  if (retry_on_ != 0 && policy != nullptr && !route_->retryRequestHeaders().empty()) {
+    const auto& wanted = route_->retryRequestHeaders();
+    const bool matches = std::any_of(wanted.begin(), wanted.end(), [&](const auto& m) { return m.matches(head.headers); });
+    if (!matches) retry_on_ = 0;
+  }
+  keep_replay_ = retry_on_ != 0 && retries_left_ > 0;
+}
+
+Room Router::onRequestData(base::Buffer& data, bool last) {
+  request_ended_ |= last;
+  if (keep_replay_) {
+    replay_.share(data);
+    if (replay_.size() > kReplayLimit) {
+      replay_.clear();
+      keep_replay_ = false;
+    }
+  }
+  Room room = Room::kMore;
+  if (attempt_ != nullptr) {
+    room = attempt_->sendData(data, last);
+  } else {
+    data.clear();   // between two tries the replay has it
+  }
+  if (last) requestComplete();
+  return room;
+}
+
+void Router::onRequestTrailers(http::HeaderMap& trailers) {
+  request_trailers_ = &trailers;
+  request_ended_ = true;
+  if (attempt_ != nullptr) attempt_->sendTrailers(trailers);
+  requestComplete();
+}
+
+void Router::requestComplete() {
+  // The route's timeout counts from here (Envoy: the entire downstream request has been processed).
+  if (timeout_ > 0 && !head_forwarded_) timer_.armIn(timeout_);
+  if (timeout_ > 0 && head_forwarded_ && !response_ended_) timer_.armIn(timeout_);
+  if (try_timeout_ > 0 && attempt_ != nullptr && !head_forwarded_) try_timer_.armIn(try_timeout_);
+}
+
+void Router::startAttempt() {
+  destroyAttempt();
+  ++attempts_;
+  stream_.info().attempts = attempts_;
+  attempt_started_ = stream_.worker().loop.now();
+  upstream::Attempt::Options options;
+  options.high_priority = route_->forward().high_priority;
+  options.downstream = head_->protocol;
+  attempt_ = stream_.arena().make<upstream::Attempt>(*cluster_, stream_.arena(), static_cast<upstream::AttemptOwner&>(*this), options);
+  const bool ended_with_head = request_ended_ && replay_.empty() && request_trailers_ == nullptr;
+  const upstream::Host* host = attempt_->pick({});
+  if (host == nullptr) {
+    stream_.wake();
+    return;
+  }
+  stream_.info().host = host;
+  if (route_->forward().auto_host_rewrite && !host->hostname.empty()) {
+    route_->rewriteHost(*head_, host->hostname, !config_.suppress_envoy_headers);
+  }
+  attempt_->start(*head_, attempts_ == 1 ? request_ended_ : ended_with_head);
+  if (attempts_ > 1 && !ended_with_head) {
+    base::Buffer again;
+    again.share(replay_);
+    const bool last = request_ended_ && request_trailers_ == nullptr;
+    if (!again.empty() || last) {
+      if (attempt_->sendData(again, last) == Room::kFull) stream_.pauseRequest(true);
+    }
+    if (request_trailers_ != nullptr) attempt_->sendTrailers(*request_trailers_);
+    if (request_ended_ && try_timeout_ > 0) try_timer_.armIn(try_timeout_);
+  }
+  if (attempt_->done()) stream_.wake();
+}
+
+void Router::endAttempt() {
+  try_timer_.cancel();
+  if (attempt_ == nullptr) return;
+  attempt_->abandon();
+  // It stays in memory for what the log says of its host; the next attempt, or the end, destroys it.
+  former_ = std::exchange(attempt_, nullptr);
+}
+
+void Router::destroyAttempt() {
+  endAttempt();
+  if (former_ != nullptr) std::exchange(former_, nullptr)->~Attempt();
+}
+
+// ---- the response ----
+
+void Router::run() {
+  if (over_ || attempt_ == nullptr) return;
+  progress();
+}
+
+void Router::progress() {
+  if (attempt_->takeRoom()) stream_.pauseRequest(false);
+  if (!head_forwarded_) {
+    if (attempt_->head() != nullptr) {
+      takeHead();
+      if (over_ || attempt_ == nullptr || !head_forwarded_) return;
+    } else if (attempt_->done()) {
+      attemptFailed();
+      return;
+    } else {
+      return;
+    }
+  }
+  pumpResponse();
+}
+
+void Router::countResponse(uint16_t status, bool final) {
+  const upstream::ClusterPart& part = cluster_->part();
+  const int klass = status / 100;
+  if (final) {
+    part.stats.inc(ClusterStat::kUpstreamRqCompleted);
+    if (klass >= 1 && klass <= 5) {
+      part.stats.inc(static_cast<ClusterStat>(static_cast<int>(ClusterStat::kUpstreamRq1xx) + klass - 1));
+    }
+    char code[4];
+    std::to_chars(code, code + 3, status);
+    part.codes->inc({code, 3});
+  } else {
+    char code[4];
+    std::to_chars(code, code + 3, status);
+    part.retried_codes->inc({code, 3});
+  }
+}
+
+bool Router::retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const {
+  conditions = 0;
+  const uint16_t status = head.status;
+  if (status >= 500) conditions |= config::kRetry5xx;
+  if (status == 502 || status == 503 || status == 504) conditions |= config::kRetryGatewayError;
+  if (status == 409) conditions |= config::kRetryRetriable4xx;
+  if (head.headers.has(HeaderId::kEnvoyRatelimited)) {
+    // Told to slow down: only who asked for it tries again.
+    conditions = config::kRetryEnvoyRatelimited;
+  }
+  if ((retry_on_ & config::kRetryRetriableStatusCodes) != 0 && route_->retry() != nullptr) {
+    const auto& codes = route_->retry()->status_codes;
+    if (std::binary_search(codes.begin(), codes.end(), status)) conditions |= config::kRetryRetriableStatusCodes;
+  }
+  if ((retry_on_ & config::kRetryRetriableHeaders) != 0) {
+    const auto& wanted = route_->retryHeaders();
+    if (std::any_of(wanted.begin(), wanted.end(), [&](const auto& m) { return m.matches(head.headers); })) {
+      conditions |= config::kRetryRetriableHeaders;
+    }
+  }
+  uint64_t grpc = 0;
+  if (parseNumber(head.headers.get(HeaderId::kGrpcStatus), grpc)) {
+    switch (grpc) {
+      case 1: conditions |= config::kRetryGrpcCancelled; break;
+      case 4: conditions |= config::kRetryGrpcDeadlineExceeded; break;
+      case 8: conditions |= config::kRetryGrpcResourceExhausted; break;
+      case 13: conditions |= config::kRetryGrpcInternal; break;
+      case 14: conditions |= config::kRetryGrpcUnavailable; break;
+      default: break;
+    }
+  }
+  return (conditions & retry_on_) != 0;
+}
+
+void Router::takeHead() {
+  http::ResponseHead& head = *attempt_->head();
+  uint32_t conditions = 0;
+  stream::StreamInfo& info = stream_.info();
+  if (info.first_upstream_rx == 0) info.first_upstream_rx = stream_.worker().loop.now();
+  if (retry_on_ != 0 && retryOnHead(head, conditions) && mayRetry(conditions)) {
+    countResponse(head.status, false);
+    endAttempt();
+    retryLater();
+    return;
+  }
+  head_forwarded_ = true;
+  keep_replay_ = false;
+  replay_.clear();
+  try_timer_.cancel();
+  countResponse(head.status, true);
+  if (attempts_ > 1 && head.status < 500) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
+  const base::Nanos now = stream_.worker().loop.now();
+  attempt_->fillInfo(info);
+  info.details = "via_upstream";
+  if (!config_.suppress_envoy_headers) {
+    head.headers.set(HeaderId::kEnvoyUpstreamServiceTime,
+                     printNumber(stream_.arena(), static_cast<uint64_t>((now - attempt_started_) / base::kMilli)));
+  }
+  if (route_->virtualHost().response_attempt_count) {
+    head.headers.set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), attempts_));
+  }
+  route_->applyResponse(head.headers, pick_, formatInput());
+  const bool last = attempt_->ended() && attempt_->body().size() == 0 && attempt_->trailers() == nullptr;
+  if (last) response_ended_ = true;
+  stream_.respond(head, last);
+}
+
+void Router::pumpResponse() {
+  while (!over_ && attempt_ != nullptr && !response_ended_ && !stream_.done()) {
+    const bool ended = attempt_->ended();
+    base::Buffer data;
+    data.move(attempt_->body().pending());
+    const bool last = ended && attempt_->trailers() == nullptr;
+    if (data.empty() && !last) break;
+    stream_.info().last_upstream_rx = stream_.worker().loop.now();
+    if (last) response_ended_ = true;
+    const Room room = stream_.respondData(data, last);
+    attempt_->bodyTaken();
+    if (room == Room::kFull && !last) {
+      attempt_->pauseResponse(true);
+      break;
+    }
+    if (last) break;
+  }
+  if (over_ || attempt_ == nullptr || stream_.done()) return;
+  if (!response_ended_ && attempt_->ended() && attempt_->trailers() != nullptr && attempt_->body().size() == 0) {
+    response_ended_ = true;
+    stream_.respondTrailers(*attempt_->trailers());
+  }
+  if (response_ended_) {
+    timer_.cancel();
+    const base::Nanos now = stream_.worker().loop.now();
+    stream_.info().last_upstream_rx = now;
+    cluster_->part().stats.record(ClusterStat::kUpstreamRqTime, static_cast<uint64_t>((now - started_at_) / base::kMilli));
+    return;
+  }
+  if (attempt_->done() && !attempt_->ended()) attemptFailed();
+}
+
+void Router::onResponseRoom() {
+  if (attempt_ == nullptr) return;
+  attempt_->pauseResponse(false);
+  if (head_forwarded_) pumpResponse();
+}
+
+// ---- failures and retries ----
+
+void Router::attemptFailed() {
+  const ResetReason reason = attempt_->failure();
+  stream::StreamInfo& info = stream_.info();
+  attempt_->fillInfo(info);
+  if (head_forwarded_) {
+    // Too late for another answer.
+    info.flags.set(resetFlag(reason));
+    info.details = stream_.arena().concat("upstream_reset_after_response_started{",
+                                          underscored(stream_.arena(), resetWords(reason)), "}");
+    config_.stats.inc(RouterStat::kRqResetAfterDownstreamResponseStarted);
+    over_ = true;
+    endAttempt();
+    stream_.resetStream(ResetReason::kLocal);
+    return;
+  }
+  if (attempt_->noHost()) {
+    cluster_->part().stats.inc(ClusterStat::kUpstreamCxNoneHealthy);
+    countResponse(503, true);
+    Reply& reply = stream_.makeReply(503, "no healthy upstream", "no_healthy_upstream");
+    reply.flag = ResponseFlag::kNoHealthyUpstream;
+    reply.reason = "no_healthy_host";
+    failWith(reply);
+    return;
+  }
+  uint32_t conditions = config::kRetry5xx | config::kRetryGatewayError | config::kRetryReset;
+  if (reason == ResetReason::kConnectFailure || reason == ResetReason::kConnectTimeout) conditions |= config::kRetryConnectFailure;
+  if (reason == ResetReason::kRemoteRefused) conditions |= config::kRetryRefusedStream;
+  if (!attempt_->requestSent()) conditions |= config::kRetryResetBeforeRequest;
+  const bool overflow = reason == ResetReason::kPoolOverflow || reason == ResetReason::kOverflow;
+  if (!overflow && (conditions & retry_on_) != 0 && mayRetry(conditions)) {
+    endAttempt();
+    retryLater();
+    return;
+  }
+  const std::string_view words = resetWords(reason);
+  const std::string_view transport = stream_.arena().copy(attempt_->transportFailure());
+  info.upstream_transport_failure = transport;
+  base::Arena& arena = stream_.arena();
+  std::string_view cause = words;
+  if (!transport.empty()) cause = arena.concat(words, ", transport failure reason: ", transport);
+  const std::string_view body =
+      arena.concat(attempts_ > 1 ? "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: "
+                                 : "upstream connect error or disconnect/reset before headers. reset reason: ",
+                   cause);
+  std::string_view inner = underscored(arena, words);
+  if (!transport.empty()) inner = arena.concat(inner, "|", underscored(arena, transport));
+  const std::string_view details = arena.concat("upstream_reset_before_response_started{", inner, "}");
+  const uint16_t status = reason == ResetReason::kProtocolError ? 502 : 503;
+  countResponse(status, true);
+  Reply& reply = stream_.makeReply(status, body, details);
+  reply.flag = resetFlag(reason);
+  reply.reason = reasonId(reason);
+  if (overflow) {
+    auto* headers = arena.make<http::HeaderMap>(arena);
+    headers->add(HeaderId::kEnvoyOverloaded, "true");
+    reply.headers = headers;
+  }
+  failWith(reply);
+}
+
+void Router::failWith(const Reply& reply) {
+  over_ = true;
+  timer_.cancel();
+  endAttempt();
+  stream_.respondWith(reply);
+}
+
+bool Router::mayRetry(uint32_t conditions) {
+  if ((conditions & retry_on_) == 0) return false;
+  if (retries_left_ == 0) {
+    if (attempts_ > 1) {
+      cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryLimitExceeded);
+      stream_.info().flags.set(ResponseFlag::kUpstreamRetryLimitExceeded);
+    }
+    return false;
+  }
+  if (!keep_replay_) return false;                    // the request is no longer whole
+  if (!request_ended_ && attempt_ != nullptr && attempt_->head() != nullptr) {
+    config_.stats.inc(RouterStat::kRqRetrySkippedRequestNotComplete);
+    return false;
+  }
+  if (!cluster_->tryRetry(route_->forward().high_priority, retry_counted_)) {
+    cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryOverflow);
+    return false;
+  }
+  retry_permit_ = true;
+  return true;
+}
+
+void Router::retryLater() {
+  --retries_left_;
+  const upstream::ClusterPart& part = cluster_->part();
+  part.stats.inc(ClusterStat::kUpstreamRqRetry);
+  part.stats.inc(ClusterStat::kUpstreamRqRetryBackoffExponential);
+  base::Nanos base_wait = 25 * base::kMilli, most = 250 * base::kMilli;
+  if (const config::RetrySpec* policy = route_->retry()) {
+    base_wait = policy->back_off_base;
+    most = policy->back_off_max;
+  }
+  // Full jitter over an exponentially growing window.
+  const base::Nanos window = std::min(base_wait * ((base::Nanos{1} << std::min<int>(attempts_, 20)) - 1), most);
+  const base::Nanos wait = window <= 0 ? 0 : static_cast<base::Nanos>(stream_.worker().random.next() % static_cast<uint64_t>(window));
+  back_off_.armIn(wait);
+}
+
+void Router::retryNow() {
+  if (over_ || stream_.done()) return;
+  if (retry_permit_) {
+    retry_permit_ = false;
+    cluster_->endRetry(route_->forward().high_priority, retry_counted_);
+  }
+  if (route_->virtualHost().request_attempt_count) {
+    head_->headers.set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), attempts_ + 1u));
+  }
+  startAttempt();
+}
+
+void Router::onTimeout() {
+  if (over_ || response_ended_) return;
+  cluster_->part().stats.inc(ClusterStat::kUpstreamRqTimeout);
+  stream::StreamInfo& info = stream_.info();
+  if (attempt_ != nullptr) attempt_->fillInfo(info);
+  if (head_forwarded_) {
+    info.flags.set(ResponseFlag::kUpstreamRequestTimeout);
+    info.details = "response_timeout";
+    over_ = true;
+    endAttempt();
+    stream_.resetStream(ResetReason::kTimeout);
+    return;
+  }
+  countResponse(504, true);
+  Reply& reply = stream_.makeReply(504, "upstream request timeout", "upstream_response_timeout");
+  reply.flag = ResponseFlag::kUpstreamRequestTimeout;
+  reply.reason = "upstream_response_timeout";
+  failWith(reply);
+}
+
+void Router::onTryTimeout() {
+  if (over_ || head_forwarded_ || attempt_ == nullptr) return;
+  cluster_->part().stats.inc(ClusterStat::kUpstreamRqPerTryTimeout);
+  const uint32_t conditions = config::kRetry5xx | config::kRetryGatewayError | config::kRetryReset;
+  attempt_->fillInfo(stream_.info());
+  if (mayRetry(conditions)) {
+    endAttempt();
+    retryLater();
+    return;
+  }
+  countResponse(504, true);
+  Reply& reply = stream_.makeReply(504, "upstream request timeout", "upstream_per_try_timeout");
+  reply.flag = ResponseFlag::kUpstreamRequestTimeout;
+  reply.reason = "upstream_per_try_timeout";
+  failWith(reply);
+}
+
+void Router::onStreamEnd(ResetReason) {
+  over_ = true;
+  timer_.cancel();
+  back_off_.cancel();
+  if (retry_permit_) {
+    retry_permit_ = false;
+    cluster_->endRetry(route_->forward().high_priority, retry_counted_);
+  }
+  endAttempt();
+  replay_.clear();
+}
+
+}  // namespace outrider::router

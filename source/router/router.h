@@ -1,0 +1,92 @@
+// The chain's end that forwards: picks a cluster, makes attempts against its hosts, and answers through the stream.
+//
+// One small list of attempts (today one at a time; a retry replaces the last). Request bytes are kept as shared slices while a
+// retry may need them: until the response head came or the buffer limit is passed.
+// Thread: the stream's worker. Lifetime: arena object of its stream.
+#pragma once
+
+#include "source/config/route_table.h"
+#include "source/filter/http_stream.h"
+#include "source/router/config.h"
+#include "source/upstream/call/attempt.h"
+#include "source/upstream/cluster_view.h"
+
+namespace outrider::router {
+
+class Router final : public filter::Terminal, private upstream::AttemptOwner {
+ public:
+  Router(const RouterConfig& config, filter::HttpStream& stream);
+  ~Router();
+
+  filter::Verdict onRequest(http::RequestHead& head, bool last) override;
+  http::Room onRequestData(base::Buffer& data, bool last) override;
+  void onRequestTrailers(http::HeaderMap& trailers) override;
+  void onResponseRoom() override;
+  void run() override;
+  void onStreamEnd(http::ResetReason reason) override;
+
+ private:
+  void onAttempt(upstream::Attempt&) override { stream_.wake(); }
+
+  filter::Verdict redirect(const http::RequestHead& head);
+  filter::Verdict direct(const http::RequestHead& head);
+  filter::Verdict refuse(uint16_t status, std::string_view body, std::string_view details, stream::ResponseFlag flag,
+                         std::string_view reason);
+  void readTimeouts(http::RequestHead& head);
+  void readRetries(const http::RequestHead& head);
+  void startAttempt();
+  void endAttempt();
+  void destroyAttempt();
+  void requestComplete();
+  void progress();
+  void takeHead();
+  void pumpResponse();
+  void attemptFailed();
+  bool mayRetry(uint32_t conditions);
+  bool retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const;
+  void retryLater();
+  void retryNow();
+  void onTimeout();
+  void onTryTimeout();
+  void failWith(const filter::Reply& reply);
+  format::Input formatInput() const;
+  void countResponse(uint16_t status, bool final);
+
+  const RouterConfig& config_;
+  filter::HttpStream& stream_;
+  const config::CompiledRoute* route_ = nullptr;
+  config::ClusterPick pick_;
+  base::LocalRef<upstream::Cluster> cluster_;
+  upstream::Attempt* attempt_ = nullptr;
+  upstream::Attempt* former_ = nullptr;   // given up, not yet destroyed
+  http::RequestHead* head_ = nullptr;
+  http::HeaderMap* request_trailers_ = nullptr;
+
+  // Times; 0: none.
+  base::Nanos timeout_ = 0;
+  base::Nanos try_timeout_ = 0;
+  base::Nanos started_at_ = 0;
+  base::Nanos attempt_started_ = 0;
+  event::Timer timer_;
+  event::Timer try_timer_;
+  event::Timer back_off_;
+
+  // Retries.
+  uint32_t retry_on_ = 0;
+  uint32_t retries_left_ = 0;
+  base::Buffer replay_;
+  bool keep_replay_ = false;
+  bool replay_complete_ = false;       // the whole body is in replay_
+  bool retry_permit_ = false;          // a unit of the breaker is held
+  bool retry_counted_ = false;
+  uint16_t attempts_ = 0;
+
+  bool request_ended_ = false;
+  bool head_forwarded_ = false;
+  bool response_ended_ = false;
+  bool over_ = false;
+  bool timed_out_try_ = false;
+  uint8_t informational_seen_ = 0;
+};
+
+}  // namespace outrider::router

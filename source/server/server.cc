@@ -1,0 +1,403 @@
+#include "source/server/server.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstring>
+
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "source/accesslog/access_log_parse.h"
+#include "source/base/log.h"
+#include "source/config/cluster_parse.h"
+#include "source/config/schema.h"
+#include "source/server/catalog.h"
+#include "source/server/concurrency.h"
+
+namespace outrider::server {
+namespace {
+
+// A drain without --drain-time-s takes at most this.
+constexpr base::Nanos kDefaultDrain = 15 * base::kSecond;
+
+// A cluster's TLS context as pools use it.
+class TlsTransportSource final : public upstream::TransportSource {
+ public:
+  explicit TlsTransportSource(std::shared_ptr<tls::LiveClientContext> context) : context_(std::move(context)) {}
+  std::unique_ptr<net::Transport> make(const upstream::TransportArgs& args) const override {
+    std::string alpn;   // in wire form: a length byte before each name
+    for (size_t i = 0; i < args.alpn_count; ++i) {
+      alpn += static_cast<char>(args.alpn[i].size());
+      alpn += args.alpn[i];
+    }
+    return context_->makeTransport({args.sni, alpn, args.host == nullptr ? std::string_view() : args.host->address_text});
+  }
+  bool ready() const override { return context_->ready(); }
+  bool secure() const override { return true; }
+  std::string_view failure() const override { return "TLS_error: secret is not supplied by SDS"; }
+
+ private:
+  std::shared_ptr<tls::LiveClientContext> context_;
+};
+
+const sigset_t& followedSignals() {
+  static const sigset_t signals = [] {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) sigaddset(&set, signal);
+    return set;
+  }();
+  return signals;
+}
+
+}  // namespace
+
+std::string_view stateName(State state) {
+  switch (state) {
+    case State::kPreInitializing: return "PRE_INITIALIZING";
+    case State::kInitializing: return "INITIALIZING";
+    case State::kLive: return "LIVE";
+    case State::kDraining: return "DRAINING";
+  }
+  OUTRIDER_UNREACHABLE();
+}
+
+Server::Server(Flags flags, const base::Clock& clock, bool threads)
+    : flags_(std::move(flags)),
+      threads_(threads),
+      loop_(clock),
+      drain_delay_(event::Timer::to<&Server::endDrain>(loop_.timers(), this)) {
+  if (threads_) {
+    // Before any thread is made: they inherit it, and signals come through main's loop alone.
+    ::pthread_sigmask(SIG_BLOCK, &followedSignals(), nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+  }
+  fillCatalog(registry_);
+  declareBootstrap(honored_);
+  config::declareClusters(honored_);
+  checker_ = std::make_unique<config::Checker>(&honored_, flags_.reject_unsupported);
+  contexts_ = std::make_shared<tls::ContextCache>();
+  accesslog::LogFileOptions log_options;
+  log_options.flush_interval = flags_.file_flush_interval_msec * base::kMilli;
+  log_files_ = std::make_unique<accesslog::LogFiles>(stats_, log_options);
+}
+
+Server::~Server() {
+  config_thread_.reset();
+  follower_.reset();
+  hub_.reset();
+  for (const auto& worker : workers_) worker->stop();
+  for (const auto& worker : workers_) worker->join();
+  assembler_.reset();
+  listeners_.reset();
+  clusters_.reset();
+  main_view_.reset();
+  workers_.clear();
+  if (signal_fd_ >= 0) {
+    loop_.remove(signal_fd_, *this);
+    ::close(signal_fd_);
+  }
+  loop_.turn(0);   // parts that workers posted back are destroyed here
+}
+
+State Server::state() const { return failed_health_check_ || draining_ ? State::kDraining : state_; }
+
+// ---- start ----
+
+absl::Status Server::load() {
+  config::Problems problems;
+  bootstrap_ = loadBootstrap(flags_, {}, *checker_, problems);
+  if (bootstrap_ == nullptr || !problems.empty()) return absl::InvalidArgumentError(problems.str());
+  problems.setLocator(bootstrap_.get());
+
+  const Concurrency concurrency = chooseConcurrency(flags_.concurrency, readCpuLimits());
+  OUTRIDER_LOG(kInfo, kMain, "%s", concurrency.why.c_str());
+  limitConnections();
+  for (uint32_t i = 0; i < concurrency.workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(i + 1, loop_.mailbox(), stats_, limit_, &names_, loop_.clock()));
+  }
+  const tls::SocketParse tls{contexts_, secrets_, stats_};
+  main_view_ = std::make_unique<upstream::ClusterView>(loop_, loop_.mailbox(), 0, &names_);
+  clusters_ = std::make_unique<upstream::ClusterManager>(
+      loop_, stats_, names_,
+      [this](std::shared_ptr<const upstream::ClusterChanges> changes) {
+        main_view_->apply(*changes);
+        for (const auto& worker : workers_) worker->applyClusters(changes);
+      },
+      [this, tls](const config::ClusterSpec& spec) -> absl::StatusOr<upstream::TransportSourceRef> {
+        config::Problems found;
+        auto live = tls::parseClientSocket(spec.transport.type_url.substr(spec.transport.type_url.rfind('/') + 1), spec.transport.bytes,
+                                           absl::StrCat("cluster.", spec.stat_name, "."), tls, found);
+        if (live == nullptr) return absl::InvalidArgumentError(absl::StrCat("transport_socket.typed_config.", found.str()));
+        for (const config::SdsRef& ref : live->wants()) follower_->secretWanted(ref);
+        return upstream::TransportSourceRef(std::make_shared<TlsTransportSource>(std::move(live)));
+      });
+  listeners_ = std::make_unique<listener::ListenerManager>(stats_, workers_.size(),
+                                                           [this](std::shared_ptr<const listener::ListenerChange> change) {
+                                                             for (const auto& worker : workers_) worker->applyListener(change);
+                                                           });
+  assembler_ = std::make_unique<xds::Assembler>(xds::AssemblerParts{
+      loop_, stats_, names_, registry_, *checker_, {flags_.defaults == Flags::Defaults::kEnvoy}, *clusters_, *listeners_, tls,
+      [this](config::RouteTableId id, std::shared_ptr<const config::RouteTable> table) {
+        for (const auto& worker : workers_) worker->applyRoutes(id, table);
+      },
+      [this](std::string_view bytes, config::Problems& found) { return accesslog::parseAccessLog(bytes, *log_files_, found); }});
+  state_ = State::kInitializing;
+  config_thread_ = std::make_unique<ConfigThread>();
+  if (absl::Status status = startXds(problems); !status.ok()) return status;
+  const absl::Status status = loadStatic(problems);
+  reportUnsupported("bootstrap", problems);
+  return status;
+}
+
+void Server::reportUnsupported(std::string_view resource, const config::Problems& problems) {
+  // Each is said once; a flood of like resources is counted, not listed.
+  constexpr size_t kMostListed = 1000;
+  for (const std::string& path : problems.unsupportedPaths()) {
+    ++unsupported_count_;
+    if (unsupported_.size() >= kMostListed) continue;
+    std::string line = absl::StrCat(base::toAbsl(resource), ": ", path);
+    if (std::find(unsupported_.begin(), unsupported_.end(), line) != unsupported_.end()) continue;
+    OUTRIDER_LOG(kWarning, kConfig, "%s: is set but has no effect in Outrider", line.c_str());
+    unsupported_.push_back(std::move(line));
+  }
+}
+
+// ---- control plane ----
+
+xds::Dialed Server::dial(std::string_view cluster) {
+  xds::Dialed out;
+  upstream::Cluster* at = main_view_->find(cluster);
+  if (at == nullptr) {
+    out.error = absl::StrCat("no such cluster: '", base::toAbsl(cluster), "'");
+    return out;
+  }
+  const upstream::Host* host = at->pick({});
+  if (host == nullptr) {
+    out.error = absl::StrCat("cluster '", base::toAbsl(cluster), "' has no healthy host");
+    return out;
+  }
+  const upstream::ClusterPart& part = at->part();
+  std::unique_ptr<net::Transport> transport;
+  if (part.transport == nullptr) {
+    transport = net::makePlainTransport();
+  } else {
+    upstream::TransportArgs args;
+    args.host = host;
+    static constexpr std::string_view kH2[] = {"h2"};
+    args.alpn = kH2;
+    args.alpn_count = 1;
+    transport = part.transport->make(args);
+    if (transport == nullptr) {
+      out.error = std::string(part.transport->failure());
+      return out;
+    }
+  }
+  const int fd = net::makeSocket(host->address);
+  if (fd < 0) {
+    out.error = std::strerror(errno);
+    return out;
+  }
+  out.connection = std::make_unique<net::Connection>(loop_, fd, std::move(transport), base::Address(), host->address);
+  out.connect_timeout = part.spec->connect_timeout;
+  out.pin = std::make_shared<std::shared_ptr<const upstream::Host>>(host->shared_from_this());
+  return out;
+}
+
+absl::Status Server::startXds(config::Problems& problems) {
+  const auto& message = bootstrap_->message;
+  xds::HubOptions options;
+  options.node = message.node();
+  xds::completeNode(options.node);
+  options.allow_unknown_fields = !flags_.reject_unknown_dynamic_fields;
+  options.seed = static_cast<uint64_t>(loop_.wall());
+  hub_ = std::make_unique<xds::Hub>(
+      loop_, stats_,
+      [this](const xds::Target& target) -> std::unique_ptr<xds::Transport> {
+        return std::make_unique<xds::GrpcTransport>(loop_, target, [this](std::string_view cluster) { return dial(cluster); });
+      },
+      std::move(options));
+  if (message.dynamic_resources().has_ads_config()) {
+    const auto at = problems.field("dynamic_resources");
+    const auto ads = problems.field("ads_config");
+    if (!hub_->setAds(message.dynamic_resources().ads_config(), problems)) return absl::InvalidArgumentError(problems.str());
+  }
+  const base::Nanos drain = flags_.drain_time_s.value_or(600) * base::kSecond;
+  follower_ = std::make_unique<xds::Follower>(xds::FollowerParts{
+      loop_, *hub_, *assembler_, *clusters_, [this](std::function<void()> job) { config_thread_->post(std::move(job)); },
+      [this](std::string_view resource, const config::Problems& found) { reportUnsupported(resource, found); }, drain});
+  return absl::OkStatus();
+}
+
+absl::Status Server::loadStatic(config::Problems& problems) {
+  const auto& resources = bootstrap_->message.static_resources();
+  const auto in_static = problems.field("static_resources");
+  for (int i = 0; i < resources.secrets_size(); ++i) {
+    const auto at = problems.element("secrets", static_cast<size_t>(i));
+    config::SdsRef ref;
+    ref.name = resources.secrets(i).name();
+    assembler_->applySecret(tls::Secrets::keyOf(ref), resources.secrets(i), problems);
+  }
+  for (int i = 0; i < resources.clusters_size(); ++i) {
+    const auto at = problems.element("clusters", static_cast<size_t>(i));
+    auto spec = assembler_->parseCluster(resources.clusters(i), problems);
+    if (spec == nullptr) continue;
+    if (const absl::Status status = assembler_->applyCluster(spec, false); !status.ok()) {
+      problems.add(base::toStd(status.message()));
+      continue;
+    }
+    clusters_of_bootstrap_.push_back(std::move(spec));
+  }
+  clusters_->flush();
+  for (int i = 0; i < resources.listeners_size(); ++i) {
+    const auto at = problems.element("listeners", static_cast<size_t>(i));
+    const size_t before = problems.size();
+    xds::Assembler::ListenerDraft draft = assembler_->parseListener(resources.listeners(i), false, nullptr, problems);
+    if (problems.size() > before) continue;
+    if (draft.parsed.version->name.empty()) draft.parsed.version->name = absl::StrCat("listener_", i);
+    // Nothing is bound before everything parsed.
+    drafts_.push_back(std::move(draft));
+  }
+  if (!problems.empty()) return absl::InvalidArgumentError(problems.str());
+  if (flags_.mode == Flags::Mode::kValidate) return absl::OkStatus();
+  for (xds::Assembler::ListenerDraft& draft : drafts_) {
+    if (absl::Status status = assembler_->applyListener(std::move(draft)); !status.ok()) return status;
+  }
+  drafts_.clear();
+  for (const auto& spec : clusters_of_bootstrap_) follower_->clusterApplied(*spec);
+  clusters_of_bootstrap_.clear();
+  follower_->listenersChanged();
+  return absl::OkStatus();
+}
+
+void Server::limitConnections() {
+  if (flags_.defaults == Flags::Defaults::kEnvoy) return;
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return;
+  limit_.limit = files.rlim_cur / 4 * 3;
+  OUTRIDER_LOG(kInfo, kMain, "at most %lu client connections: three quarters of the limit of open files (%lu)",
+               static_cast<unsigned long>(limit_.limit.load()), static_cast<unsigned long>(files.rlim_cur));
+}
+
+void Server::printDefaults() const {
+  if (flags_.defaults == Flags::Defaults::kEnvoy) {
+    OUTRIDER_LOG(kInfo, kMain, "unset fields have Envoy's defaults (--defaults=envoy)");
+    return;
+  }
+  OUTRIDER_LOG(kInfo, kMain,
+               "unset fields have safe defaults: paths are normalised, slashes merged, escaped slashes refused; strict HTTP/1; "
+               "request heads within 10 s; HTTP/2 100 streams, windows 256 KiB and 1 MiB; buffers 64 KiB; nobody is internal "
+               "unless listed (--defaults=envoy for Envoy's)");
+}
+
+void Server::startWorkers() {
+  if (threads_) {
+    for (const auto& worker : workers_) worker->start();
+  }
+  listeners_->stats().set(listener::ManagerStat::kWorkersStarted, 1);
+}
+
+int Server::run() {
+  signal_fd_ = ::signalfd(-1, &followedSignals(), SFD_NONBLOCK | SFD_CLOEXEC);
+  loop_.add(signal_fd_, *this, event::kReadable);
+  printDefaults();
+  const auto& dynamic = bootstrap_->message.dynamic_resources();
+  follower_->start(dynamic.has_cds_config() ? &dynamic.cds_config() : nullptr, dynamic.has_lds_config() ? &dynamic.lds_config() : nullptr,
+                   [this] {
+                     startWorkers();
+                     state_ = State::kLive;
+                     OUTRIDER_LOG(kInfo, kMain, "all clusters and listeners are initialized; serving");
+                   });
+  loop_.run();
+  return exit_code_;
+}
+
+// ---- end ----
+
+void Server::onReady(uint32_t) {
+  signalfd_siginfo info;
+  while (::read(signal_fd_, &info, sizeof info) == sizeof info) onSignal(static_cast<int>(info.ssi_signo));
+}
+
+void Server::onSignal(int signal) {
+  switch (signal) {
+    case SIGTERM:
+    case SIGINT:
+      if (draining_) {
+        OUTRIDER_LOG(kWarning, kMain, "a second signal to end: exiting at once");
+        quit();
+      } else {
+        shutdown();
+      }
+      return;
+    case SIGUSR1:
+      OUTRIDER_LOG(kInfo, kMain, "reopening logs");
+      base::Log::reopen();
+      log_files_->reopenAll();
+      return;
+    default: OUTRIDER_LOG(kWarning, kMain, "SIGHUP is ignored: configuration follows its files and control planes"); return;
+  }
+}
+
+void Server::quit() { loop_.stop(); }
+
+void Server::failHealthCheck(bool fail) { failed_health_check_ = fail; }
+
+void Server::shutdown() {
+  if (draining_) return;
+  draining_ = true;
+  if (flags_.drain_delay_s > 0) {
+    OUTRIDER_LOG(kInfo, kMain, "draining in %u s; connections are still accepted", flags_.drain_delay_s);
+    drain_delay_.armIn(flags_.drain_delay_s * base::kSecond);
+    return;
+  }
+  endDrain();
+}
+
+void Server::endDrain() {
+  const base::Nanos time = flags_.drain_time_s.has_value() ? *flags_.drain_time_s * base::kSecond : kDefaultDrain;
+  OUTRIDER_LOG(kInfo, kMain, "draining: no new connections, open ones end within %lld s", static_cast<long long>(time / base::kSecond));
+  listeners_->stopAll(false);
+  filter::DrainState drain;
+  drain.draining = drain.immediate = true;
+  drain.began = loop_.now();
+  for (const auto& worker : workers_) {
+    worker->setDrain(drain);
+    worker->stopAccepting(false);
+    worker->drainConnections(false);
+    worker->whenIdle(loop_.now() + time, [this](size_t left) {
+      if (left > 0) OUTRIDER_LOG(kWarning, kMain, "%zu connections did not end in time", left);
+      if (++workers_idle_ == workers_.size()) loop_.stop();
+    });
+  }
+}
+
+void Server::drainListeners(bool graceful, bool inbound_only, bool) {
+  if (graceful) {
+    filter::DrainState drain;
+    drain.draining = true;
+    drain.immediate = flags_.drain_strategy == Flags::DrainStrategy::kImmediate;
+    drain.began = loop_.now();
+    drain.period = flags_.drain_time_s.value_or(600) * base::kSecond;
+    for (const auto& worker : workers_) worker->setDrain(drain);
+    return;
+  }
+  listeners_->stopAll(inbound_only);
+  for (const auto& worker : workers_) worker->stopAccepting(inbound_only);
+}
+
+int Server::stepUntilIdle() {
+  int turns = 0;
+  bool any = true;
+  while (any && turns < 100000) {
+    any = loop_.turn(0);
+    for (const auto& worker : workers_) any |= worker->step();
+    ++turns;
+  }
+  return turns;
+}
+
+}  // namespace outrider::server

@@ -1,0 +1,105 @@
+// The process: main's loop and everything that main owns; starts the workers, follows signals, drains and ends.
+// Thread: main. Lifetime: main()'s. Errors at start: a status of one line a problem; the process then exits with 1.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "source/accesslog/log_file.h"
+#include "source/config/names.h"
+#include "source/config/validate.h"
+#include "source/filter/registry.h"
+#include "source/listener/listener_manager.h"
+#include "source/server/bootstrap.h"
+#include "source/server/config_thread.h"
+#include "source/server/flags.h"
+#include "source/server/worker.h"
+#include "source/tls/socket_parse.h"
+#include "source/upstream/cluster_manager.h"
+#include "source/xds/assembler.h"
+#include "source/xds/follower.h"
+#include "source/xds/grpc_transport.h"
+#include "source/xds/hub.h"
+
+namespace outrider::server {
+
+enum class State : uint8_t { kPreInitializing, kInitializing, kLive, kDraining };
+std::string_view stateName(State state);   // as /ready prints it
+
+class Server final : private event::IoHandler {
+ public:
+  // `clock` moves only when tests say so; `threads` false: workers are stepped by the caller.
+  Server(Flags flags, const base::Clock& clock = base::SystemClock::instance(), bool threads = true);
+  ~Server();
+
+  // Parses the bootstrap and its static resources; with Mode::kValidate that is all.
+  absl::Status load();
+  // Starts the workers and serves until told to end; returns the exit code.
+  int run();
+
+  // ---- for admin and tests ----
+  State state() const;
+  bool healthy() const { return !failed_health_check_; }
+  void failHealthCheck(bool fail);
+  void drainListeners(bool graceful, bool inbound_only, bool skip_exit);
+  void quit();                              // as SIGTERM's second: now
+  void shutdown();                          // as SIGTERM: drain, then end
+  event::Loop& loop() { return loop_; }
+  std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
+  stats::Store& stats() { return stats_; }
+  listener::ListenerManager& listeners() { return *listeners_; }
+  upstream::ClusterManager& clusters() { return *clusters_; }
+  const Flags& flags() const { return flags_; }
+  const LoadedBootstrap& bootstrap() const { return *bootstrap_; }
+  const std::vector<std::string>& unsupported() const { return unsupported_; }
+  int stepUntilIdle();                      // tests: turns main and all workers until nothing happens
+
+ private:
+  void onReady(uint32_t events) override;   // signals
+  void onSignal(int signal);
+  void startWorkers();
+  absl::Status loadStatic(config::Problems& problems);
+  absl::Status startXds(config::Problems& problems);
+  xds::Dialed dial(std::string_view cluster);
+  void reportUnsupported(std::string_view resource, const config::Problems& problems);
+  void printDefaults() const;
+  void limitConnections();
+  void endDrain();
+
+  const Flags flags_;
+  const bool threads_;
+  event::Loop loop_;
+  stats::Store stats_;
+  config::NameTable names_;
+  filter::Registry registry_;
+  config::Honored honored_;
+  std::unique_ptr<config::Checker> checker_;
+  std::unique_ptr<LoadedBootstrap> bootstrap_;
+  std::unique_ptr<accesslog::LogFiles> log_files_;
+  tls::Secrets secrets_;
+  std::shared_ptr<tls::ContextCache> contexts_;
+  listener::ConnectionLimit limit_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<upstream::ClusterManager> clusters_;
+  std::unique_ptr<listener::ListenerManager> listeners_;
+  std::unique_ptr<upstream::ClusterView> main_view_;     // main's own look at the clusters, for management streams
+  std::unique_ptr<xds::Hub> hub_;
+  std::unique_ptr<xds::Assembler> assembler_;
+  std::unique_ptr<xds::Follower> follower_;
+  std::unique_ptr<ConfigThread> config_thread_;
+  std::vector<xds::Assembler::ListenerDraft> drafts_;   // parsed, not yet bound
+  std::vector<std::shared_ptr<const config::ClusterSpec>> clusters_of_bootstrap_;
+  std::vector<std::string> unsupported_;
+  size_t unsupported_count_ = 0;
+  State state_ = State::kPreInitializing;
+  bool failed_health_check_ = false;
+  bool draining_ = false;
+  size_t workers_idle_ = 0;
+  int signal_fd_ = -1;
+  int exit_code_ = 0;
+  event::Timer drain_delay_;
+};
+
+}  // namespace outrider::server

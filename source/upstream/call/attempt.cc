@@ -1,0 +1,207 @@
+#include "source/upstream/call/attempt.h"
+
+#include "source/upstream/cluster_view.h"
+#include "source/upstream/pool/host_pool.h"
+
+namespace outrider::upstream {
+
+using http::ResetReason;
+using http::Room;
+
+Attempt::Attempt(Cluster& cluster, base::Arena& arena, AttemptOwner& owner, const Options& options)
+    : arena_(arena), owner_(owner), options_(options), cluster_(&cluster), body_(options.buffer_limit) {}
+
+Attempt::~Attempt() { abandon(); }
+
+const Host* Attempt::pick(const lb::LbContext& context) {
+  host_ = cluster_->pick(context);
+  if (host_ == nullptr) {
+    no_host_ = true;
+    phase_ = Phase::kDone;
+    failure_ = ResetReason::kConnectFailure;
+  }
+  return host_;
+}
+
+void Attempt::start(const http::RequestHead& head, bool last) {
+  request_ = &head;
+  request_last_ = last;
+  const ClusterPart& part = cluster_->part();
+  part.stats.inc(ClusterStat::kUpstreamRqTotal);
+  if (!cluster_->breaker(options_.high_priority).requests.tryAcquire(permit_counted_)) {
+    part.stats.inc(ClusterStat::kUpstreamRqPendingOverflow);
+    fail(ResetReason::kPoolOverflow, {});
+    return;
+  }
+  permit_ = true;
+  host_->load.active.fetch_add(1, std::memory_order_relaxed);
+  host_->stats.rq_total.fetch_add(1, std::memory_order_relaxed);
+  part.stats.inc(ClusterStat::kUpstreamRqActive);
+  counted_active_ = true;
+  phase_ = Phase::kQueued;
+  pool_ = base::LocalRef<HostPool>(&cluster_->poolFor(*host_, options_.downstream));
+  pool_->acquire(*this);
+}
+
+void Attempt::attach(PoolConnection& connection) {
+  connection_ = &connection;
+  phase_ = Phase::kStreaming;
+  pool_ready_at_ = sent_at_ = cluster_->loop().now();
+  local_ = connection.connection().local();
+  connection_id_ = connection.connection().id();
+  protocol_ = connection.codec()->protocol();
+  has_protocol_ = true;
+  stream_ = &connection.codec()->newStream(*this);
+  const bool more = !waiting_.empty() || request_trailers_ != nullptr;
+  request_sent_ = true;
+  stream_->sendHead(*request_, request_last_ && !more);
+  if (stream_ != nullptr && !waiting_.empty()) {
+    const bool last = request_last_ && request_trailers_ == nullptr;
+    if (stream_->sendData(waiting_, last) == Room::kFull) {
+      waiting_full_ = true;
+    }
+  }
+  if (stream_ != nullptr && request_trailers_ != nullptr) stream_->sendTrailers(*request_trailers_);
+  if (waiting_full_ && stream_ != nullptr && waiting_.empty()) {
+    // What waited is on its way: the owner may send again unless the stream itself is full (then onRoom says so).
+    waiting_full_ = false;
+    room_ = true;
+    owner_.onAttempt(*this);
+  }
+}
+
+Room Attempt::sendData(base::Buffer& data, bool last) {
+  request_last_ |= last;
+  if (phase_ == Phase::kDone) {
+    data.clear();
+    return Room::kMore;
+  }
+  if (stream_ == nullptr) {
+    waiting_.move(data);
+    waiting_full_ = waiting_.size() > options_.buffer_limit;
+    return waiting_full_ ? Room::kFull : Room::kMore;
+  }
+  sent_at_ = cluster_->loop().now();
+  return stream_->sendData(data, last);
+}
+
+void Attempt::sendTrailers(const http::HeaderMap& trailers) {
+  request_last_ = true;
+  request_trailers_ = &trailers;
+  if (stream_ != nullptr) stream_->sendTrailers(trailers);
+}
+
+void Attempt::updatePause() {
+  const bool want = owner_paused_ || body_.full();
+  if (want == stream_paused_ || stream_ == nullptr) return;
+  stream_paused_ = want;
+  const ClusterStats& stats = cluster_->part().stats;
+  stats.inc(want ? ClusterStat::kUpstreamFlowControlPausedReadingTotal : ClusterStat::kUpstreamFlowControlResumedReadingTotal);
+  stream_->pause(want);
+}
+
+void Attempt::pauseResponse(bool on) {
+  owner_paused_ = on;
+  updatePause();
+}
+
+void Attempt::bodyTaken() {
+  if (body_.takeRelief()) updatePause();
+}
+
+void Attempt::abandon() {
+  if (phase_ == Phase::kQueued && pool_) {
+    pool_->cancel(*this);
+    cluster_->part().stats.inc(ClusterStat::kUpstreamRqCancelled);
+  }
+  if (stream_ != nullptr) {
+    http::ClientStream* stream = std::exchange(stream_, nullptr);
+    cluster_->part().stats.inc(ClusterStat::kUpstreamRqTxReset);
+    stream->reset(ResetReason::kLocal);
+  }
+  finish();
+}
+
+void Attempt::fail(ResetReason reason, std::string_view transport_failure) {
+  failure_ = reason;
+  transport_failure_ = arena_.copy(transport_failure);
+  stream_ = nullptr;
+  if (host_ != nullptr) host_->stats.rq_error.fetch_add(1, std::memory_order_relaxed);
+  finish();
+  owner_.onAttempt(*this);
+}
+
+void Attempt::finish() {
+  phase_ = Phase::kDone;
+  connection_ = nullptr;
+  if (counted_active_) {
+    counted_active_ = false;
+    host_->load.active.fetch_sub(1, std::memory_order_relaxed);
+    cluster_->part().stats.dec(ClusterStat::kUpstreamRqActive);
+  }
+  if (permit_) {
+    permit_ = false;
+    (void)cluster_->breaker(options_.high_priority).requests.release(permit_counted_);
+  }
+}
+
+void Attempt::fillInfo(stream::StreamInfo& info) const {
+  info.host = host_;
+  if (!has_protocol_) return;
+  info.upstream_local = local_;
+  info.upstream_connection_id = connection_id_;
+  info.upstream_protocol = protocol_;
+  info.has_upstream_protocol = true;
+  info.pool_ready_at = pool_ready_at_;
+  if (info.first_upstream_tx == 0) info.first_upstream_tx = pool_ready_at_;
+  info.last_upstream_tx = sent_at_;
+}
+
+// ---- of the codec ----
+
+void Attempt::onInformational(http::ResponseHead& head) {
+  informational_ = head.status;
+  informational_head_ = &head;
+  owner_.onAttempt(*this);
+}
+
+void Attempt::onResponseHead(http::ResponseHead& head, bool last) {
+  head_ = &head;
+  if (last) response_ended_ = true;
+  owner_.onAttempt(*this);
+}
+
+void Attempt::onResponseData(base::Buffer& data, bool last) {
+  if (last) response_ended_ = true;
+  if (body_.write(data, last) == Room::kFull) updatePause();
+  owner_.onAttempt(*this);
+}
+
+void Attempt::onResponseTrailers(http::HeaderMap& trailers) {
+  trailers_ = &trailers;
+  response_ended_ = true;
+  owner_.onAttempt(*this);
+}
+
+void Attempt::onRoom() {
+  room_ = true;
+  owner_.onAttempt(*this);
+}
+
+void Attempt::onEnd(ResetReason reason, std::string_view details) {
+  stream_ = nullptr;
+  failure_ = reason;
+  failure_details_ = details;
+  const ClusterStats& stats = cluster_->part().stats;
+  if (reason == ResetReason::kNone) {
+    host_->stats.rq_success.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    host_->stats.rq_error.fetch_add(1, std::memory_order_relaxed);
+    if (reason == ResetReason::kRemoteReset || reason == ResetReason::kRemoteRefused) stats.inc(ClusterStat::kUpstreamRqRxReset);
+    if (reason == ResetReason::kProtocolError) stats.inc(ClusterStat::kUpstreamCxProtocolError);
+  }
+  finish();
+  owner_.onAttempt(*this);
+}
+
+}  // namespace outrider::upstream

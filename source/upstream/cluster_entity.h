@@ -1,0 +1,114 @@
+// One version of a cluster as main has it: its hosts with their health, and what finds them (config, EDS, DNS) and checks them.
+//
+// Thread: main. Lifetime: its ClusterManager's. It never calls back from within a call: it marks itself with its owner, who
+// settles it later in the same turn.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "source/event/loop.h"
+#include "source/upstream/cluster_part.h"
+#include "source/upstream/dns/resolver.h"
+#include "source/upstream/health/checker.h"
+#include "source/upstream/host_set_builder.h"
+
+namespace outrider::upstream {
+
+class ClusterEntity;
+
+class EntityOwner {
+ public:
+  virtual void onEntity(ClusterEntity& entity) = 0;   // marks it for settle()
+
+ protected:
+  ~EntityOwner() = default;
+};
+
+class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner {
+ public:
+  // `before`: the version that serves now, or null; hosts that are equal are taken over.
+  ClusterEntity(event::Loop& loop, stats::Store& stats, EntityOwner& owner, ClusterPartRef part, ClusterEntity* before);
+  ~ClusterEntity();
+
+  const ClusterPart& part() const { return *part_; }
+  const ClusterPartRef& partRef() const { return part_; }
+  const config::ClusterSpec& spec() const { return *part_->spec; }
+
+  void start();                                               // config's endpoints, DNS
+  void setEndpoints(const config::EndpointsSpec& endpoints);  // EDS answered
+  void takeEndpoints(const config::EndpointsSpec& endpoints); // what another version or cluster was told
+  void endpointsTimedOut();                                   // EDS did not: go on without
+  bool answered() const { return answered_; }                 // EDS gave endpoints
+  const config::EndpointsSpec& endpoints() const { return endpoints_; }
+
+  // What keeps it from being warm, empty when it is: for /init_dump.
+  std::string waitsFor() const;
+  bool warm() const;
+
+  // Builds the host set if anything changed. False: nothing did.
+  struct Settled {
+    HostSetRef hosts;
+    std::vector<HostRef> removed, failed;
+  };
+  bool settle(Settled& out);
+  const HostSetRef& hosts() const { return set_; }
+  void publishGauges() const;          // membership, for the version that serves
+  bool enqueue() { return !std::exchange(queued_, true); }   // of the owner: false, it is marked already
+  void dequeue() { queued_ = false; }
+
+  // Flags that others set (outlier ejection). Marks the entity when something changed.
+  void setFlag(const Host& host, HealthFlag flag, bool on);
+
+ private:
+  struct Entry {
+    std::shared_ptr<Host> host;
+    uint32_t priority = 0, weight = 1, locality = 0;
+    bool leaving = false;              // no longer among the endpoints, but still healthy by its checks
+    bool seen = false;                 // of the update under way
+    std::unique_ptr<health::Checker> checker;
+  };
+  struct Name {                        // an endpoint that DNS resolves
+    size_t locality = 0, endpoint = 0; // where it stands in endpoints_
+    std::unique_ptr<dns::Query> query;
+    std::vector<base::Address> addresses;
+    bool answered = false;
+  };
+
+  void onChecked(health::Checker& checker, const Host& host, bool healthy, bool changed) override;
+  void onAnswer(dns::Query& query, const dns::Answer& answer) override;
+  void refreshHosts();                 // endpoints_ and DNS answers -> entries_
+  void put(const config::LocalityEndpoints& locality, uint32_t locality_index, const config::EndpointSpec& endpoint,
+           const base::Address& address);
+  void mark();
+  bool checked() const { return !spec().health_checks.empty(); }
+  void resolveNames();
+
+  event::Loop& loop_;
+  stats::Store& stats_;
+  EntityOwner& owner_;
+  const ClusterPartRef part_;
+  config::EndpointsSpec endpoints_;
+  std::vector<uint32_t> locality_weights_;
+  std::vector<std::string> order_;                             // keys of entries_, in the endpoints' order
+  absl::flat_hash_map<std::string, Entry> entries_;            // by address
+  absl::flat_hash_map<std::string, std::shared_ptr<Host>> inherited_;   // of the version before
+  std::vector<std::unique_ptr<Name>> names_;
+  std::unique_ptr<dns::Resolver> resolver_;
+  std::shared_ptr<LbShared> shared_;
+  HostSetRef set_;
+  std::vector<HostRef> removed_, failed_;
+  HealthStats health_stats_;
+  uint32_t most_weight_ = 0;
+  size_t unchecked_ = 0;               // hosts whose first check has not ended
+  bool known_ = false;                 // endpoints are known, or given up on
+  bool answered_ = false;
+  bool first_round_ = true;
+  bool dirty_ = true;
+  bool queued_ = false;
+};
+
+}  // namespace outrider::upstream

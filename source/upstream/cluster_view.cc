@@ -1,0 +1,104 @@
+#include "source/upstream/cluster_view.h"
+
+namespace outrider::upstream {
+uint64_t Cluster::nextRandom() {
+  // splitmix64: balancing only.
+  random_ += 0x9E3779B97F4A7C15u;
+  uint64_t z = random_;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+const Host* Cluster::pick(const lb::LbContext& context) {
+  if (hosts_ == nullptr) return nullptr;
+  bool panic = false;
+  const Host* host = lb::pick(*hosts_, {part_->spec->lb, part_->spec->choice_count}, context, nextRandom(), nextRandom(), panic);
+  if (panic) part_->stats.inc(ClusterStat::kLbHealthyPanic);
+  return host;
+}
+
+HostPool& Cluster::poolFor(const Host& host, http::Protocol downstream) {
+  PoolProtocol protocol = PoolProtocol::kHttp1;
+  switch (part_->spec->http.protocol) {
+    case config::UpstreamProtocol::kHttp1: break;
+    case config::UpstreamProtocol::kHttp2: protocol = PoolProtocol::kHttp2; break;
+    case config::UpstreamProtocol::kDownstream:
+      protocol = downstream == http::Protocol::kHttp2 ? PoolProtocol::kHttp2 : PoolProtocol::kHttp1;
+      break;
+    case config::UpstreamProtocol::kAuto: protocol = PoolProtocol::kAuto; break;
+  }
+  base::LocalRef<HostPool>& slot = pools_[Key{&host, protocol}];
+  if (!slot) slot = base::LocalRef<HostPool>(new HostPool(*this, host.shared_from_this(), protocol));
+  return *slot;
+}
+
+void Cluster::drop(const Host* host, bool now) {
+  if (now) {
+    leases_.forEach([&](TcpLease& each) {
+      if (each.host().get() == host) each.closeForCluster();
+    });
+  }
+  for (const PoolProtocol protocol : {PoolProtocol::kHttp1, PoolProtocol::kHttp2, PoolProtocol::kAuto}) {
+    const auto at = pools_.find(Key{host, protocol});
+    if (at == pools_.end()) continue;
+    const base::LocalRef<HostPool> pool = std::move(at->second);
+    pools_.erase(at);   // first: nobody finds it again
+    part_->update_cost.inc(UpdateCostStat::kPoolsDrained);
+    pool->drain(now);
+  }
+}
+
+void Cluster::apply(const ClusterChange& change) {
+  if (change.part != nullptr && change.part != part_) {
+    part_ = change.part;
+    settings_ = std::make_shared<const CodecSettings>(codecSettingsOf(*part_->spec));
+    // Connections were made as the old version said: they finish what they have.
+    if (change.reconnect) drainAll(false);
+  }
+  if (change.hosts != nullptr) hosts_ = change.hosts;
+  for (const HostRef& host : change.removed) drop(host.get(), part_->spec->close_on_host_set_change);
+  for (const HostRef& host : change.failed) drop(host.get(), true);
+}
+
+void Cluster::drainAll(bool now) {
+  if (now) leases_.forEach([](TcpLease& each) { each.closeForCluster(); });
+  auto pools = std::exchange(pools_, {});
+  if (!pools.empty()) part_->update_cost.inc(UpdateCostStat::kPoolsDrained, static_cast<int64_t>(pools.size()));
+  for (auto& [key, pool] : pools) pool->drain(now);
+}
+
+ClusterView::ClusterView(event::Loop& loop, event::Mailbox&, uint32_t slot, const config::NameTable* names)
+    : loop_(loop), names_(names), seed_(slot * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(loop.wall())) {}
+
+ClusterView::~ClusterView() { shutdown(); }
+
+Cluster* ClusterView::find(std::string_view name) const { return names_ == nullptr ? nullptr : find(names_->find(name)); }
+
+void ClusterView::apply(const ClusterChanges& changes) {
+  for (const ClusterChange& change : changes) {
+    const uint32_t index = change.id.index();
+    if (index >= clusters_.size()) clusters_.resize(index + 1);
+    base::LocalRef<Cluster>& slot = clusters_[index];
+    if (change.gone) {
+      if (slot) slot->drainAll(false);
+      slot.reset();
+      continue;
+    }
+    if (!slot) {
+      if (change.part == nullptr) continue;   // hosts of a cluster that is gone already
+      seed_ += 0x9E3779B97F4A7C15u;
+      slot = base::LocalRef<Cluster>(new Cluster(loop_, seed_));
+    }
+    slot->apply(change);
+  }
+}
+
+void ClusterView::shutdown() {
+  for (auto& cluster : clusters_) {
+    if (cluster) cluster->drainAll(true);
+  }
+  clusters_.clear();
+}
+
+}  // namespace outrider::upstream

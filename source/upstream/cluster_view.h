@@ -1,0 +1,92 @@
+// One worker's view of the clusters: by dense id, filled by change lists between two turns.
+// Thread: its worker. Lifetime: the worker's; streams pin the Cluster they use, not the view.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "source/base/local_ref.h"
+#include "source/config/names.h"
+#include "source/event/loop.h"
+#include "source/upstream/call/tcp_lease.h"
+#include "source/upstream/cluster_part.h"
+#include "source/upstream/lb/picker.h"
+#include "source/upstream/pool/host_pool.h"
+
+namespace outrider::upstream {
+
+// A cluster as one worker has it: the current part and hosts, and its pools.
+class Cluster final {
+ public:
+  Cluster(event::Loop& loop, uint64_t seed) : loop_(loop), random_{seed | 1} {}
+  void ref() { ++refs_; }
+  void unref() {
+    if (--refs_ == 0) delete this;
+  }
+
+  const ClusterPart& part() const { return *part_; }
+  const ClusterPartRef& partRef() const { return part_; }
+  base::IntrusiveList<TcpLease, TcpLeaseTag>& leases() { return leases_; }   // raw connections under way
+  const stream::ClusterInfo& info() const { return *part_; }
+  const HostSet* hosts() const { return hosts_.get(); }
+  event::Loop& loop() { return loop_; }
+  const std::shared_ptr<const CodecSettings>& settings() const { return settings_; }
+
+  const Host* pick(const lb::LbContext& context);
+  HostPool& poolFor(const Host& host, http::Protocol downstream);
+
+  // Retries of one priority under way are bounded by the retries breaker.
+  bool tryRetry(bool high, bool& counted) { return breaker(high).retries.tryAcquire(counted); }
+  void endRetry(bool high, bool counted) { (void)breaker(high).retries.release(counted); }
+  Breaker& breaker(bool high) const { return part_->breakers->of[high ? 1 : 0]; }
+
+  void apply(const ClusterChange& change);
+  void drainAll(bool now);                     // closes all connections; else once their streams have ended
+  uint64_t nextRandom();
+
+ private:
+  ~Cluster() = default;
+  struct Key {
+    const Host* host;
+    PoolProtocol protocol;
+    bool operator==(const Key&) const = default;
+    template <class H>
+    friend H AbslHashValue(H h, const Key& key) {
+      return H::combine(std::move(h), key.host, static_cast<uint8_t>(key.protocol));
+    }
+  };
+  void drop(const Host* host, bool now);
+
+  event::Loop& loop_;
+  ClusterPartRef part_;
+  HostSetRef hosts_;
+  std::shared_ptr<const CodecSettings> settings_;
+  absl::flat_hash_map<Key, base::LocalRef<HostPool>> pools_;
+  base::IntrusiveList<TcpLease, TcpLeaseTag> leases_;
+  uint64_t random_;
+  uint32_t refs_ = 0;
+};
+
+class ClusterView final {
+ public:
+  ClusterView(event::Loop& loop, event::Mailbox& main, uint32_t slot, const config::NameTable* names);
+  ~ClusterView();
+
+  // Null: no such cluster (503, NC).
+  Cluster* find(config::ClusterId id) const {
+    return id.valid() && id.index() < clusters_.size() ? clusters_[id.index()].get() : nullptr;
+  }
+  Cluster* find(std::string_view name) const;
+  void apply(const ClusterChanges& changes);
+  void shutdown();                             // closes every connection
+
+ private:
+  event::Loop& loop_;
+  const config::NameTable* names_;
+  uint64_t seed_;
+  std::vector<base::LocalRef<Cluster>> clusters_;
+};
+
+}  // namespace outrider::upstream

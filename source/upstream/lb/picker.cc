@@ -1,0 +1,122 @@
+#include "source/upstream/lb/picker.h"
+
+#include <algorithm>
+
+namespace outrider::upstream::lb {
+namespace {
+
+uint32_t scaled(uint64_t random, uint32_t bound) {
+  return static_cast<uint32_t>((static_cast<unsigned __int128>(random) * bound) >> 64);
+}
+
+uint64_t mix(uint64_t x) {
+  x ^= x >> 33;
+  x *= 0xff51afd7ed558ccdULL;
+  x ^= x >> 33;
+  return x;
+}
+
+// Weighted round robin without state: the n-th turn of a static stride over weights scaled to 16 bits. O(1) expected.
+size_t stride(const std::vector<uint16_t>& weights, base::shared::Cursor& cursor) {
+  while (true) {
+    const uint64_t turn = cursor.take();
+    const uint64_t index = turn % weights.size();
+    const uint64_t generation = turn / weights.size();
+    const uint64_t weight = weights[index];
+    // A host is taken in `weight` of 65535 generations, evenly spread; the offset keeps hosts apart.
+    const uint64_t offset = (index * 32767) & 0xffff;
+    if ((generation * weight + offset) % 65535 >= 65535 - weight) return index;
+  }
+}
+
+const Host* fromChoice(const Choice& choice, const PickPolicy& policy, base::shared::Cursor& cursor, uint64_t random) {
+  const size_t n = choice.hosts.size();
+  if (n == 0) return nullptr;
+  if (n == 1) return choice.hosts[0];
+  switch (policy.kind) {
+    case config::LbKind::kRoundRobin:
+      return choice.weights.empty() ? choice.hosts[cursor.take() % n] : choice.hosts[stride(choice.weights, cursor)];
+    case config::LbKind::kRandom:
+      if (!choice.weights.empty()) {
+        for (int tries = 0; tries < 64; ++tries) {
+          const uint32_t index = scaled(random, static_cast<uint32_t>(n));
+          random = mix(random + 1);
+          if (scaled(random, 65535) < choice.weights[index]) return choice.hosts[index];
+          random = mix(random + 2);
+        }
+      }
+      return choice.hosts[scaled(random, static_cast<uint32_t>(n))];
+    case config::LbKind::kLeastRequest: {
+      const Host* best = nullptr;
+      double best_load = 0;
+      for (uint32_t i = 0; i < policy.choice_count; ++i) {
+        const uint32_t index = scaled(random, static_cast<uint32_t>(n));
+        random = mix(random + i + 1);
+        const Host* host = choice.hosts[index];
+        const double weight = choice.weights.empty() ? 1.0 : choice.weights[index];
+        const double load = (host->load.active.load(std::memory_order_relaxed) + 1) / weight;
+        if (best == nullptr || load < best_load) {
+          best = host;
+          best_load = load;
+        }
+      }
+      return best;
+    }
+  }
+  return nullptr;
+}
+
+const Host* fromCandidates(const Candidates& candidates, const PickPolicy& policy, LbShared& shared, size_t priority,
+                           uint64_t random) {
+  if (candidates.empty()) return nullptr;
+  const size_t slot = std::min(priority, LbShared::kPriorities - 1);
+  size_t index = 0;
+  if (candidates.choices.size() > 1 && !candidates.weights.empty()) index = stride(candidates.weights, shared.locality_cursor[slot]);
+  return fromChoice(candidates.choices[index], policy, shared.host_cursor[slot], random);
+}
+
+}  // namespace
+
+const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& context, uint64_t random_a, uint64_t random_b,
+                 bool& panic) {
+  panic = false;
+  if (set.levels.empty()) return nullptr;
+  const Host* host = nullptr;
+  const uint32_t tries = std::max(1u, context.most_picks);
+  for (uint32_t attempt = 0; attempt < tries; ++attempt) {
+    // Which priority, and whether its healthy or its degraded hosts: loads add up to 100.
+    size_t level = 0;
+    bool degraded = false;
+    if (set.levels.size() > 1 || set.levels[0].healthy_load != 100) {
+      uint32_t ticket = scaled(random_a, 100);
+      bool found = false;
+      for (const bool second : {false, true}) {
+        for (size_t i = 0; i < set.levels.size() && !found; ++i) {
+          const uint32_t load = second ? set.levels[i].degraded_load : set.levels[i].healthy_load;
+          if (ticket < load) {
+            level = i;
+            degraded = second;
+            found = true;
+          } else {
+            ticket -= load;
+          }
+        }
+        if (found) break;
+      }
+    }
+    const PriorityLevel& chosen = set.levels[level];
+    if (chosen.panic) {
+      panic = true;
+      host = fromCandidates(chosen.all, policy, *set.shared, level, random_b);
+    } else {
+      host = fromCandidates(degraded ? chosen.degraded : chosen.healthy, policy, *set.shared, level, random_b);
+    }
+    if (host == nullptr || context.avoid_count == 0) return host;
+    if (std::find(context.avoid, context.avoid + context.avoid_count, host) == context.avoid + context.avoid_count) return host;
+    random_a = mix(random_a + 1);
+    random_b = mix(random_b + 1);
+  }
+  return host;
+}
+
+}  // namespace outrider::upstream::lb

@@ -1,0 +1,143 @@
+// Turns resources into what serves: clusters, endpoints, listeners, route tables, secrets. Whoever brings them (the bootstrap,
+// files, control planes) hands over messages; good ones apply, bad ones leave the old value in place and say why.
+//
+// Parsing is pure and may run on the config thread (parse*); applying is main's (apply*). A listener is given to the workers when
+// what it needs is there: its route tables and its secrets; until then the version before serves.
+// Thread: parse* any, the rest main. Lifetime: the server's.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "source/config/extension.h"
+#include "source/config/validate.h"
+#include "source/filter/registry.h"
+#include "source/listener/listener_manager.h"
+#include "source/listener/listener_parse.h"
+#include "source/tls/socket_parse.h"
+#include "source/upstream/cluster_manager.h"
+
+namespace envoy::config::cluster::v3 {
+class Cluster;
+}
+namespace envoy::config::endpoint::v3 {
+class ClusterLoadAssignment;
+}
+namespace envoy::config::listener::v3 {
+class Listener;
+}
+namespace envoy::config::route::v3 {
+class RouteConfiguration;
+}
+namespace envoy::extensions::transport_sockets::tls::v3 {
+class Secret;
+}
+
+namespace outrider::xds {
+
+// A TLS context as a listener's chains use it.
+class TlsTransportFactory final : public filter::TransportFactory {
+ public:
+  explicit TlsTransportFactory(std::shared_ptr<tls::LiveServerContext> context) : context_(std::move(context)) {}
+  std::unique_ptr<net::Transport> make() const override { return context_->makeTransport(); }
+  const tls::LiveServerContext& context() const { return *context_; }
+
+ private:
+  std::shared_ptr<tls::LiveServerContext> context_;
+};
+
+struct AssemblerParts {
+  event::Loop& loop;
+  stats::Store& stats;
+  config::NameTable& names;
+  const filter::Registry& registry;
+  const config::Checker& checker;
+  config::Defaults defaults;
+  upstream::ClusterManager& clusters;
+  listener::ListenerManager& listeners;
+  tls::SocketParse tls;
+  // To every worker; null: gone.
+  std::function<void(config::RouteTableId, std::shared_ptr<const config::RouteTable>)> publish_routes;
+  std::function<std::shared_ptr<const accesslog::AccessLog>(std::string_view bytes, config::Problems& problems)> access_log;
+};
+
+class Assembler final : public filter::RouteTableNames {
+ public:
+  explicit Assembler(AssemblerParts parts);
+
+  // ---- clusters ----
+  std::shared_ptr<const config::ClusterSpec> parseCluster(const envoy::config::cluster::v3::Cluster& in, config::Problems& problems);
+  absl::Status applyCluster(std::shared_ptr<const config::ClusterSpec> spec, bool dynamic);
+
+  // ---- listeners ----
+  struct ListenerDraft {
+    listener::ParsedListener parsed;
+    std::string bytes;                       // as they came, for comparison and dumps
+    bool dynamic = false;
+  };
+  // `before`: what serves under that name now (servingVersion()), or null.
+  ListenerDraft parseListener(const envoy::config::listener::v3::Listener& in, bool dynamic, const listener::ListenerVersion* before,
+                              config::Problems& problems);
+  listener::ListenerVersionRef servingVersion(const std::string& name) const;
+  absl::Status applyListener(ListenerDraft draft);
+  void removeListener(const std::string& name, base::Nanos drain_time);
+
+  // ---- routes ----
+  std::shared_ptr<const config::RouteTable> parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, config::Problems& problems);
+  // RDS's answer for a name of one source; equal tables change nothing.
+  void applyRoutes(std::string_view name, std::string_view source, std::shared_ptr<const config::RouteTable> table);
+  void routesTimedOut(std::string_view name, std::string_view source);
+
+  // ---- secrets ----
+  bool applySecret(const std::string& key, const envoy::extensions::transport_sockets::tls::v3::Secret& in, config::Problems& problems);
+  void secretTimedOut(const std::string& key);
+
+  // ---- what is wanted from others ----
+  struct Wants {
+    struct Named {
+      std::string name;
+      std::string source;                    // serialized ConfigSource
+      std::string stats_prefix;              // "http.in.rds.main."
+    };
+    std::vector<Named> rds;
+    std::vector<config::SdsRef> secrets;
+  };
+  Wants wants() const;
+
+  size_t warmingListeners() const { return waiting_.size(); }
+  void whenListenersWarm(std::function<void()> done);
+
+  // Of filter::RouteTableNames; any thread.
+  config::RouteTableId idOfInline() override;
+  config::RouteTableId idOfRds(std::string_view name, std::string_view source) override;
+
+ private:
+  struct Routes {
+    std::string name, source;
+    std::shared_ptr<const config::RouteTable> table;
+    bool settled = false;                    // came, or timed out
+  };
+  struct Waiting {
+    ListenerDraft draft;
+  };
+  bool warm(const ListenerDraft& draft) const;
+  absl::Status serve(ListenerDraft draft);
+  void settle();
+
+  AssemblerParts parts_;
+  mutable std::mutex mutex_;                 // ids only
+  std::map<std::pair<std::string, std::string>, config::RouteTableId> rds_ids_;
+  config::RouteTableId next_id_ = 0;
+  std::map<config::RouteTableId, Routes> routes_;
+  std::map<std::string, Waiting> waiting_;
+  std::map<std::string, ListenerDraft> serving_;
+  std::map<std::string, bool> timed_out_secrets_;
+  std::vector<std::function<void()>> when_warm_;
+};
+
+}  // namespace outrider::xds

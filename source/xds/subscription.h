@@ -1,0 +1,128 @@
+// Who wants what of one type from one source: the union of names, what was last accepted, and who still has to answer.
+//
+// The same table serves state-of-the-world streams, delta streams and files; it knows nothing of a wire.
+// Thread: main. Lifetime: its session's or file's; deliveries may be answered after it is gone.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "source/event/loop.h"
+#include "source/stats/stats.h"
+#include "source/xds/watcher.h"
+
+namespace outrider::xds {
+
+// Envoy's names (configuration/overview/mgmt_server, "xDS subscription statistics").
+#define OUTRIDER_XDS_SUBSCRIPTION_STATS(C, G, H)                                                                          \
+  C(kUpdateAttempt, "update_attempt")                                                                                     \
+  C(kUpdateSuccess, "update_success")                                                                                     \
+  C(kUpdateFailure, "update_failure")                                                                                     \
+  C(kUpdateRejected, "update_rejected")                                                                                   \
+  C(kInitFetchTimeout, "init_fetch_timeout")                                                                              \
+  G(kUpdateTime, "update_time")                                                                                           \
+  G(kVersion, "version")
+OUTRIDER_STATS(SubscriptionStat, kSubscriptionTable, OUTRIDER_XDS_SUBSCRIPTION_STATS)
+
+// A response, whichever way it came.
+struct Incoming {
+  struct Item {
+    std::string name;
+    std::string version;
+    std::string bytes;
+    base::Nanos ttl = 0;          // 0: for ever
+    bool heartbeat = false;       // no bytes: what is held lives on
+  };
+  std::string version;
+  bool full = false;
+  std::vector<Item> items;
+  std::vector<std::string> removed;
+};
+
+class Subscription final {
+ public:
+  Subscription(event::Loop& loop, stats::Store& store, std::string type_url, std::function<void()> names_changed);
+  ~Subscription();
+  Subscription(const Subscription&) = delete;
+  Subscription& operator=(const Subscription&) = delete;
+
+  // An empty name: all there are. What is held already is delivered later in this turn. `fetch_timeout` 0: never.
+  void add(WatchId id, std::string_view name, Watcher& watcher, const std::string& stats_prefix, base::Nanos fetch_timeout);
+  bool remove(WatchId id);        // false: not of this table
+
+  const std::string& typeUrl() const { return type_url_; }
+  bool unused() const { return watches_.empty(); }
+  bool wildcard() const { return wildcard_watches_ > 0; }
+  std::vector<std::string> names() const;       // sorted, without the wildcard
+
+  // What changed since the last call: for delta requests. Clears the marks.
+  struct Changes {
+    std::vector<std::string> added;             // "*" for the wildcard
+    std::vector<std::string> removed;
+    bool any = false;
+  };
+  Changes takeChanges();
+  bool changed() const { return changed_; }
+  // Everything that is held, with its version.
+  std::vector<std::pair<std::string, std::string>> held() const;
+
+  // Delivers what is news; `done` gets the joint verdict, perhaps before apply() returns. One at a time: busy() until then.
+  void apply(Incoming in, std::function<void(const Verdict&)> done);
+  bool busy() const { return round_ != nullptr; }
+
+  void countFailure();                          // the stream or file broke
+  void countRejected();                         // the response as a whole was refused
+  std::string duplicateText(const std::string& name, bool delta) const;
+
+ private:
+  struct Watch;
+  struct Round;
+  struct Held {
+    uint64_t hash = 0;
+    std::string version;
+    std::shared_ptr<const std::string> bytes;
+    base::Nanos expires = 0;
+  };
+
+  void finish(Round& round);
+  void settle(Round& round);
+  void deliverLate();
+  void expire();
+  void setExpiry(const std::string& name, Held& held, base::Nanos ttl);
+  void forget(const std::string& name);
+  void bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& round, WatchId id, std::vector<std::string> names);
+  void onTimeout(Watch& watch);
+  std::vector<Watch*> watchesOf(const std::string& name) const;
+
+  event::Loop& loop_;
+  stats::Store& store_;
+  const std::string type_url_;
+  const bool absence_deletes_;
+  std::function<void()> names_changed_;
+  std::map<WatchId, std::unique_ptr<Watch>> watches_;
+  absl::flat_hash_map<std::string, std::vector<Watch*>> by_name_;   // "" : the wildcard
+  size_t wildcard_watches_ = 0;
+  std::set<std::string> added_;
+  std::set<std::string> removed_;
+  bool changed_ = false;
+  absl::flat_hash_map<std::string, Held> held_;
+  std::string version_;
+  bool ever_ = false;                           // a response was settled
+  std::shared_ptr<Round> round_;
+  std::set<std::pair<base::Nanos, std::string>> expiring_;
+  event::Timer expiry_;
+  event::Deferred late_;
+  std::set<WatchId> latecomers_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+uint64_t hashBytes(std::string_view bytes);
+
+}  // namespace outrider::xds

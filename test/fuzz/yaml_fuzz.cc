@@ -1,0 +1,53 @@
+// Any bytes as a bootstrap: read, checked (also by its bytes), located, printed, and read again; the second message
+// must equal the first.
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+
+#include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "google/protobuf/util/message_differencer.h"
+#include "source/config/json_print.h"
+#include "source/config/schema.h"
+#include "source/config/validate.h"
+#include "source/config/yaml.h"
+
+using envoy::config::bootstrap::v3::Bootstrap;
+using namespace outrider::config;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const Checker checker;
+  static const bool quiet = (routeProtobufLog(), true);
+  (void)quiet;
+  if (size == 0) return 0;
+  // The first byte chooses the mode, the rest is the text.
+  const std::string text(reinterpret_cast<const char*>(data + 1), size - 1);
+  UnknownFields unknown;
+  unknown.allow = (data[0] & 1) != 0;
+  Bootstrap message;
+  Problems problems;
+  const Parsed parsed = parseContent(text, (data[0] & 2) != 0 ? "fuzz.pb" : "fuzz", message, unknown, problems);
+  if (parsed.ok != problems.empty()) std::abort();
+  problems.setLocator(parsed.document.get());
+  const bool valid = checker.check(message, problems);
+  problems.setLocator(nullptr);
+  (void)problems.str();
+  if (!parsed.ok) return 0;
+  // The check of the bytes may not overlook what the check of the message sees.
+  Problems by_bytes;
+  if (checker.check(message, parsed.document == nullptr ? text : message.SerializeAsString(), by_bytes) != valid)
+    std::abort();
+  const std::string json = toJson(message, {});
+  if (parsed.document == nullptr) return 0;  // a binary message may hold what text cannot
+  Bootstrap again;
+  UnknownFields none;
+  Problems more;
+  if (!parseContent(json, "again", again, none, more).ok) {
+    // Levels: the text's own are counted from its root, an Any's anew.
+    if (more.str().find("nested too deeply") != std::string::npos) return 0;
+    std::abort();
+  }
+  if (!google::protobuf::util::MessageDifferencer::Equivalent(message, again)) {
+    if (json.find("NaN") == std::string::npos) std::abort();
+  }
+  return 0;
+}
