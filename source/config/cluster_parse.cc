@@ -37,7 +37,7 @@ base::Nanos nanos(const google::protobuf::Duration& in) { return in.seconds() * 
 void declareProtocols(Honored& honored) {
   honored.fields<core::HttpProtocolOptions>(
       {"idle_timeout", "max_connection_duration", "max_headers_count", "max_response_headers_kb", "max_requests_per_connection"});
-  honored.fields<core::Http1ProtocolOptions>({"header_key_format"});
+  honored.fields<core::Http1ProtocolOptions>({"header_key_format", "enable_trailers"});
   honored.fields<core::Http2ProtocolOptions>({"hpack_table_size", "max_concurrent_streams", "initial_stream_window_size",
                                               "initial_connection_window_size", "connection_keepalive"});
   honored.fields<core::UpstreamHttpProtocolOptions>({"auto_sni", "auto_san_validation", "override_auto_sni_header"});
@@ -341,6 +341,7 @@ class Parser {
 
   void http1(const core::Http1ProtocolOptions& in) {
     if (in.has_header_key_format()) problems_.unsupported("header_key_format");
+    out_.http.http1_trailers = in.enable_trailers();
   }
 
   void common(const core::HttpProtocolOptions& in) {

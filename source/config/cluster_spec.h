@@ -61,6 +61,7 @@ struct UpstreamHttpSpec { // upstreams.http.v3.HttpProtocolOptions
   uint32_t max_headers_count = 100;
   uint32_t max_headers_kb = 60;
   bool preserve_case = false;
+  bool http1_trailers = false;                              // enable_trailers
   bool auto_sni = false;
   bool auto_san_validation = false;
   std::string override_auto_sni_header;

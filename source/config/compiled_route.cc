@@ -116,8 +116,9 @@ void CompiledRoute::applyRequest(http::RequestHead& head, const ClusterPick& pic
   if (weighted != nullptr && most_specific_wins_) weighted->request.apply(head.headers, input);
 
   const ForwardSpec& forward = spec->forward;
+  // The cluster's own host comes first and leaves no trace, as in Envoy; the route's rewrites start from it.
+  if (weighted != nullptr && !weighted->spec->host_rewrite_literal.empty()) head.authority = weighted->spec->host_rewrite_literal;
   std::string_view host;
-  if (weighted != nullptr && !weighted->spec->host_rewrite_literal.empty()) host = weighted->spec->host_rewrite_literal;
   if (!forward.host_rewrite_literal.empty()) {
     host = forward.host_rewrite_literal;
   } else if (!host_rewrite_header_.name().empty()) {
@@ -162,7 +163,7 @@ std::string_view CompiledRoute::location(const http::RequestHead& head) const {
 
 CompiledRoute::Override CompiledRoute::overrideOf(std::string_view filter) const {
   for (const FilterOverrideSpec* each : filters_) {
-    if (each->filter == filter) return {each->parsed.get(), each->disabled};
+    if (each->filter == filter) return {each->parsed.get(), each->disabled, true};
   }
   return {};
 }
@@ -170,7 +171,7 @@ CompiledRoute::Override CompiledRoute::overrideOf(std::string_view filter) const
 CompiledRoute::Override CompiledRoute::overrideOf(std::string_view filter, const ClusterPick& pick) const {
   if (pick.weighted >= 0) {
     for (const FilterOverrideSpec& each : weighted_[static_cast<size_t>(pick.weighted)].spec->filters) {
-      if (each.filter == filter) return {each.parsed.get(), each.disabled};
+      if (each.filter == filter) return {each.parsed.get(), each.disabled, true};
     }
   }
   return overrideOf(filter);

@@ -58,6 +58,7 @@ struct CompiledRoute final : stream::RouteInfo {
   struct Override {
     const void* config = nullptr;
     bool disabled = false;
+    bool found = false;               // the route says something of the filter
   };
   Override overrideOf(std::string_view filter) const;
   Override overrideOf(std::string_view filter, const ClusterPick& pick) const;

@@ -174,16 +174,16 @@ void RouteParts::hostRewrite(const route::RouteAction& in, ForwardSpec& out) {
   out.append_forwarded_host = in.append_x_forwarded_host();
 }
 
-// The router ends an exchange by `timeout` and `idle_timeout`; the other limits are kept in the spec and reported until it does.
+// max_grpc_timeout and grpc_timeout_offset are deprecated twins of the fields inside max_stream_duration with another meaning.
 void RouteParts::times(const route::RouteAction& in, ForwardSpec& out) {
   if (in.has_timeout()) out.timeout = parseDuration("timeout", in.timeout(), problems);
   if (in.has_idle_timeout()) out.idle_timeout = parseDuration("idle_timeout", in.idle_timeout(), problems);
   if (in.has_max_grpc_timeout()) {
-    out.grpc_timeout_max = parseDuration("max_grpc_timeout", in.max_grpc_timeout(), problems);
+    parseDuration("max_grpc_timeout", in.max_grpc_timeout(), problems);
     problems.unsupported("max_grpc_timeout");
   }
   if (in.has_grpc_timeout_offset()) {
-    out.grpc_timeout_offset = parseDuration("grpc_timeout_offset", in.grpc_timeout_offset(), problems);
+    parseDuration("grpc_timeout_offset", in.grpc_timeout_offset(), problems);
     problems.unsupported("grpc_timeout_offset");
   }
   if (!in.has_max_stream_duration()) return;
@@ -192,7 +192,6 @@ void RouteParts::times(const route::RouteAction& in, ForwardSpec& out) {
   const auto limit = [&](std::string_view field, bool set, const google::protobuf::Duration& value, std::optional<Nanos>& to) {
     if (!set) return;
     to = parseDuration(field, value, problems);
-    problems.unsupported(field);
   };
   limit("max_stream_duration", limits.has_max_stream_duration(), limits.max_stream_duration(), out.max_stream_duration);
   limit("grpc_timeout_header_max", limits.has_grpc_timeout_header_max(), limits.grpc_timeout_header_max(), out.grpc_timeout_max);
@@ -211,9 +210,9 @@ void RouteParts::upgrades(const route::RouteAction& in, ForwardSpec& out) {
     if (each.connect && !http::equalsIgnoreCase(each.type, "CONNECT")) {
       problems.addAt("connect_config", each.type, "belongs to the upgrade type CONNECT alone");
     }
-    // Until the router asks the route, the connection manager alone decides on upgrades.
-    if (each.enabled) problems.unsupported("upgrade_type");
-    else problems.addAt("enabled", "false", "is not supported: the connection manager's upgrade would still be accepted");
+    if (each.connect) {
+      problems.addAt("connect_config", each.type, "is not supported: the CONNECT would be forwarded instead of ended here");
+    }
     out.upgrades.push_back(std::move(each));
   }
 }

@@ -10,10 +10,15 @@
 namespace outrider::config {
 
 class RouteTable;
+class ScopeIndex;
 
 // Ids are given out on main: one for each inline table of a listener version, one for each name asked of RDS.
 using RouteTableId = uint32_t;
 inline constexpr RouteTableId kNoRouteTable = UINT32_MAX;
+
+// One for each set of scopes that SRDS brings.
+using ScopeSetId = uint32_t;
+inline constexpr ScopeSetId kNoScopeSet = UINT32_MAX;
 
 class RouteTables final {
  public:
@@ -26,9 +31,19 @@ class RouteTables final {
     if (id >= tables_.size()) tables_.resize(id + 1);
     tables_[id] = std::move(table);
   }
+  // Null: SRDS has not answered.
+  const PartRef<ScopeIndex>& scopes(ScopeSetId id) const {
+    static const PartRef<ScopeIndex> none;
+    return id < scopes_.size() ? scopes_[id] : none;
+  }
+  void setScopes(ScopeSetId id, PartRef<ScopeIndex> scopes) {
+    if (id >= scopes_.size()) scopes_.resize(id + 1);
+    scopes_[id] = std::move(scopes);
+  }
 
  private:
   std::vector<PartRef<RouteTable>> tables_;
+  std::vector<PartRef<ScopeIndex>> scopes_;
 };
 
 }  // namespace outrider::config

@@ -170,7 +170,9 @@ class HttpChain final {
     const FilterOps* ops;
     std::shared_ptr<const void> config;
     size_t offset = 0;                          // of its state
+    bool disabled = false;                      // unless the route says otherwise
   };
+  static constexpr size_t kMostFilters = 64;    // a stream keeps a bit for each
   HttpChain(std::vector<Entry> filters, const TerminalOps& terminal, std::shared_ptr<const void> terminal_config);
 
   const std::vector<Entry>& filters() const { return filters_; }

@@ -18,6 +18,12 @@ namespace {
 constexpr uint8_t kMostRestarts = 5;
 constexpr size_t kSourcePiece = 64 * 1024;
 
+// "application/grpc" and "application/grpc+proto", but not grpc-web, whose clients read HTTP.
+bool isGrpc(std::string_view type) {
+  constexpr std::string_view kType = "application/grpc";
+  return type.starts_with(kType) && (type.size() == kType.size() || type[kType.size()] == '+');
+}
+
 // Streams by slot, so that a handle of a dead one is a no-op. One table a thread.
 struct Slot {
   HttpStream* stream = nullptr;
@@ -127,6 +133,7 @@ void HttpStream::armTimer() {
   if (limits_.idle > 0) at = last_activity_ + limits_.idle;
   if (request_deadline_ > 0 && (at == 0 || request_deadline_ < at)) at = request_deadline_;
   if (limits_.head > 0 && request_ == nullptr && (at == 0 || info_.start + limits_.head < at)) at = info_.start + limits_.head;
+  if (limits_.duration > 0 && (at == 0 || info_.start + limits_.duration < at)) at = info_.start + limits_.duration;
   if (at > 0) {
     timer_.armAt(at);
   } else {
@@ -139,16 +146,32 @@ void HttpStream::setIdleTimeout(base::Nanos idle) {
   armTimer();
 }
 
+void HttpStream::setDuration(base::Nanos most) {
+  if (limits_.duration == most) return;
+  limits_.duration = most;
+  armTimer();
+}
+
 void HttpStream::onTimeout() {
   if (finishing_ || ended_) return;
   const base::Nanos now = worker_.loop.now();
-  if (limits_.head > 0 && request_ == nullptr && now >= info_.start + limits_.head) {
+  if (limits_.duration > 0 && now >= info_.start + limits_.duration) {
+    limits_.duration = 0;
+    Reply& reply = makeReply(request_complete_ ? 504 : 408, "downstream duration timeout", "max_duration_timeout");
+    reply.close = !request_complete_;
+    reply.flag = stream::ResponseFlag::kDurationTimeout;
+    reply.grpc_status = 4;   // DEADLINE_EXCEEDED
+    reply.reason = "max_stream_duration";
+    respondWith(reply);
+  } else if (limits_.head > 0 && request_ == nullptr && now >= info_.start + limits_.head) {
     Reply& reply = makeReply(408, "request header timeout", "request_header_timeout");
+    reply.close = true;
     reply.reason = "downstream_header_timeout";
     respondWith(reply);
   } else if (request_deadline_ > 0 && now >= request_deadline_ && !request_complete_) {
     request_deadline_ = 0;
     Reply& reply = makeReply(408, "request timeout", "request_overall_timeout");
+    reply.close = true;
     reply.reason = "downstream_request_timeout";
     respondWith(reply);
   } else if (limits_.idle > 0 && now >= last_activity_ + limits_.idle) {
@@ -159,6 +182,7 @@ void HttpStream::onTimeout() {
       return;
     }
     Reply& reply = makeReply(request_complete_ ? 504 : 408, "stream timeout", "stream_idle_timeout");
+    reply.close = !request_complete_;   // nobody waits for the rest of it
     reply.reason = "stream_idle_timeout";
     respondWith(reply);
   }
@@ -294,6 +318,10 @@ void HttpStream::beginRequest() {
   owner_.match(*this);
   route_matched_ = true;
   makeChain();
+  if (const Reply* refused = owner_.afterMatch(*this, *request_)) {
+    respondWith(*refused);
+    return;
+  }
   walkHead<Direction::kRequest>(0, head_last_);
 }
 
@@ -301,7 +329,13 @@ void HttpStream::makeChain() {
   chain_ = &owner_.chainFor(*this);
   state_ = static_cast<char*>(arena_->alloc(chain_->stateSize()));
   const auto& filters = chain_->filters();
+  off_ = 0;
   for (size_t i = 0; i < filters.size(); ++i) {
+    bool off = filters[i].disabled;
+    if (route_ != nullptr) {
+      if (const auto own = route_->overrideOf(filters[i].name); own.found) off = own.disabled;
+    }
+    if (off) off_ |= uint64_t{1} << i;
     filters[i].ops->construct(state_ + filters[i].offset, filters[i].config.get(),
                               StreamContext(*this, static_cast<uint16_t>(i)));
   }
@@ -424,6 +458,7 @@ template <Direction D>
 void HttpStream::walkHead(size_t i, bool last) {
   const size_t n = chain_ == nullptr || (D == Direction::kResponse && bypass_hooks_) ? 0 : chain_->filters().size();
   for (; i < n; ++i) {
+    if (off(filterAt<D>(i))) continue;
     const FilterOps& ops = *chain_->filters()[filterAt<D>(i)].ops;
     Verdict verdict = Verdict::next();
     if constexpr (D == Direction::kRequest) {
@@ -483,6 +518,7 @@ void HttpStream::walkData(size_t i, Buffer& data, bool last) {
   const size_t n = chain_ == nullptr || (D == Direction::kResponse && bypass_hooks_) ? 0 : chain_->filters().size();
   for (; i < n; ++i) {
     if (stopped<D>()) return;
+    if (off(filterAt<D>(i))) continue;
     const FilterOps& ops = *chain_->filters()[filterAt<D>(i)].ops;
     const auto hook = D == Direction::kRequest ? ops.request_data : ops.response_data;
     Stage& stage = stageAt<D>(i);
@@ -524,6 +560,7 @@ void HttpStream::walkTrailers(size_t i) {
   http::HeaderMap& trailers = D == Direction::kRequest ? *request_trailers_ : *response_trailers_;
   for (; i < n; ++i) {
     if (stopped<D>()) return;
+    if (off(filterAt<D>(i))) continue;
     const FilterOps& ops = *chain_->filters()[filterAt<D>(i)].ops;
     const auto hook = D == Direction::kRequest ? ops.request_trailers : ops.response_trailers;
     const bool has_data_hook = D == Direction::kRequest ? ops.request_data != nullptr : ops.response_data != nullptr;
@@ -680,10 +717,10 @@ void HttpStream::sendInformational(http::ResponseHead& head) {
     for (size_t i = 0; i < chain_->filters().size(); ++i) {
       const size_t filter = filterAt<Direction::kResponse>(i);
       const auto hook = chain_->filters()[filter].ops->informational;
-      if (hook != nullptr && hook(stateOf(filter), head).kind != Verdict::Kind::kNext) return;
+      if (hook != nullptr && !off(filter) && hook(stateOf(filter), head).kind != Verdict::Kind::kNext) return;
     }
   }
-  owner_.finishInformational(*this, head);
+  if (!owner_.finishInformational(*this, head)) return;
   codec_.sendInformational(head);
 }
 
@@ -691,6 +728,7 @@ void HttpStream::respond(http::ResponseHead& head, bool last) {
   if (finishing_ || terminal_muted_) return;
   response_ = &head;
   response_started_ = true;
+  head.keep_alive = true;   // so far it spoke of the upstream's connection
   walkHead<Direction::kResponse>(0, last);
 }
 
@@ -743,7 +781,7 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   response_started_ = true;
   auto& head = *arena_->make<http::ResponseHead>(*arena_);
   head.keep_alive = !reply.close;
-  const bool grpc = request_ != nullptr && request_->headers.get(http::HeaderId::kContentType).starts_with("application/grpc");
+  const bool grpc = request_ != nullptr && isGrpc(request_->headers.get(http::HeaderId::kContentType));
   if (grpc) {
     // gRPC clients want trailers-only: HTTP 200 and the status in the head.
     int status = reply.grpc_status;
@@ -911,7 +949,7 @@ void HttpStream::finish(ResetReason reason) {
   if (chain_ != nullptr && reason != ResetReason::kNone) {
     for (size_t i = 0; i < chain_->filters().size(); ++i) {
       const auto hook = chain_->filters()[i].ops->reset;
-      if (hook != nullptr) hook(stateOf(i), reason);
+      if (hook != nullptr && !off(i)) hook(stateOf(i), reason);
     }
   }
   if (terminal_ != nullptr) terminal_->onStreamEnd(reason);

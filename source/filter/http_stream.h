@@ -29,9 +29,11 @@ class HttpStreamOwner {
   virtual const Reply* admit(HttpStream& stream, http::RequestHead& head) = 0;
   // Matches the head as it is now: sets stream.setRoute().
   virtual void match(HttpStream& stream) = 0;
+  // The route is known (or null): limits of it are set; a reply refuses what it does not allow, as an upgrade.
+  virtual const Reply* afterMatch(HttpStream&, http::RequestHead&) { return nullptr; }
   virtual const HttpChain& chainFor(HttpStream& stream) = 0;
   virtual void finishResponse(HttpStream& stream, http::ResponseHead& head) = 0;   // last edits before the codec
-  virtual void finishInformational(HttpStream& stream, http::ResponseHead& head) = 0;
+  virtual bool finishInformational(HttpStream& stream, http::ResponseHead& head) = 0;   // false: it is not passed on
   virtual void onStreamEnd(HttpStream& stream) = 0;    // the stream is gone after the turn: log and count now
   virtual WorkerContext& worker() = 0;
 
@@ -48,6 +50,7 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
     base::Nanos idle = 0;               // stream_idle_timeout; 0: none
     base::Nanos request = 0;            // request_timeout; 0: none
     base::Nanos head = 0;               // H2: from the first frame to a whole head; 0: none
+    base::Nanos duration = 0;           // max_stream_duration; 0: none
   };
   // `pin` keeps the config that the owner answers from alive as long as the stream.
   static HttpStream& create(HttpStreamOwner& owner, http::ServerStream& codec, const stream::ConnectionInfo& connection,
@@ -96,7 +99,9 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   http::ResetReason endReason() const { return end_reason_; }
   void endNow(http::ResetReason reason);                     // by the owner: the connection is gone
   void setIdleTimeout(base::Nanos idle);                     // the route's own
+  void setDuration(base::Nanos most);                        // from the stream's start on; 0: no limit
   const void* ownerData = nullptr;                           // the owner's, opaque
+  bool upgraded = false;                                     // the owner's: an upgrade or CONNECT that it let in
 
   void bury() override;                                      // of the loop
 
@@ -156,6 +161,7 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   void atEndTrailers();
   base::Buffer& bufferOf(base::Buffer*& slot);
   void* stateOf(size_t filter) const;
+  bool off(size_t filter) const { return ((off_ >> filter) & 1) != 0; }
 
   void pauseSource(PauseReason reason, bool on);
   void localReply(const Reply& reply, bool through_hooks);
@@ -211,6 +217,7 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   Terminal* terminal_ = nullptr;
   Stage* request_stages_ = nullptr;
   Stage* response_stages_ = nullptr;
+  uint64_t off_ = 0;                     // filters that the route disables, a bit each
   bool request_at_terminal_ = false;     // the head got there: no restart any more
   bool request_bytes_left_ = false;
   Resume* resumes_ = nullptr;

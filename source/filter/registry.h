@@ -31,6 +31,9 @@ class RouteTableNames {
   virtual config::RouteTableId idOfInline() = 0;
   // `source`: serialized envoy.config.core.v3.ConfigSource.
   virtual config::RouteTableId idOfRds(std::string_view name, std::string_view source) = 0;
+  // One per set of scopes; `key` says what makes it that set (where it comes from, and where its tables do).
+  // kNoScopeSet: nobody brings scopes here, so who asks for them is refused.
+  virtual config::ScopeSetId idOfScopes(std::string_view /*key*/) { return config::kNoScopeSet; }
 
  protected:
   ~RouteTableNames() = default;
@@ -48,7 +51,17 @@ struct ListenerNeeds {
     std::string source;            // serialized ConfigSource
     std::string stats_prefix;      // "http.in.rds.main."
   };
+  // Scopes that SRDS brings.
+  struct ScopeSet {
+    config::ScopeSetId id;
+    std::string name;              // scoped_routes.name
+    std::string scoped_source;     // serialized ConfigSource of SRDS
+    std::string rds_source;        // serialized ConfigSource of the tables that scopes name
+    std::string resources_locator; // of an xdstp collection; empty: all there are
+    std::string stats_prefix;      // "http.in.scoped_rds.main."
+  };
   std::vector<InlineTable> tables;
+  std::vector<ScopeSet> scope_sets;
   std::vector<RdsTable> rds;
   std::vector<config::SdsRef> secrets;
 };
@@ -64,6 +77,7 @@ struct FilterContext {
   std::string http_stat_prefix = {};  // "http.ingress.", while a connection manager is parsed
   // Of a serialized envoy.config.accesslog.v3.AccessLog, at the current path; null after a problem.
   std::function<std::shared_ptr<const accesslog::AccessLog>(std::string_view bytes)> access_log;
+  uint32_t buffer_limit = 64 * 1024;  // bytes that a connection may have waiting to be written
 };
 
 // A parsed HTTP filter: either one that goes on, or the chain's end.

@@ -64,16 +64,17 @@ std::string_view withoutPort(std::string_view host) {
   return host.substr(0, colon);
 }
 
-// A server name that is no host name must not forge a line.
+// A server name that is no host name must not forge a line: it is marked, and its bytes that no host name has are replaced.
 bool putServerName(std::string_view name, Text& out) {
+  const auto strange = [](char c) {
+    return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '*' ||
+             c == '_');
+  };
+  if (std::none_of(name.begin(), name.end(), strange)) return put(name, out);
+  put("invalid:", out);
   const size_t at = out.size();
-  if (!put(name, out)) return false;
-  std::replace_if(out.data() + at, out.data() + out.size(),
-                  [](char c) {
-                    return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                             c == '*' || c == '_');
-                  },
-                  '_');
+  put(name, out);
+  std::replace_if(out.data() + at, out.data() + out.size(), strange, '_');
   return true;
 }
 

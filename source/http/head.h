@@ -46,7 +46,7 @@ struct ResponseHead {
 
   uint16_t status = 0;
   Protocol protocol = Protocol::kHttp11;
-  bool keep_alive = true;       // H1 upstream: the connection may serve another request
+  bool keep_alive = true;       // H1: the connection may serve another request after this answer
   uint32_t wire_bytes = 0;
   HeaderMap headers;
 };

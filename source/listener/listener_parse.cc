@@ -120,6 +120,7 @@ class Parser {
 
   filter::FilterContext filterContext() {
     filter::FilterContext context{context_.parse, context_.registry, context_.route_names, out_.needs, stat_prefix_, {}, {}};
+    context.buffer_limit = buffer_limit_;
     if (context_.access_log) {
       context.access_log = [this](std::string_view bytes) { return context_.access_log(bytes, problems_); };
     }

@@ -28,24 +28,17 @@ absl::StatusOr<HeaderMatcher> HeaderMatcher::compile(const HeaderMatchSpec& spec
   return out;
 }
 
-bool HeaderMatcher::test(std::optional<std::string_view> value) const {
+bool HeaderMatcher::holdsFor(std::string_view value) const {
   using Kind = HeaderMatchSpec::Kind;
-  if (!value.has_value() && !spec_.missing_as_empty) {
-    // An absent field fails every test of a value, inverted or not.
-    return spec_.kind == Kind::kPresent && spec_.present == spec_.invert;
-  }
-  const std::string_view text = value.value_or(std::string_view());
-  bool match = false;
   switch (spec_.kind) {
-    case Kind::kPresent: match = spec_.present; break;
+    case Kind::kPresent: return spec_.present;
     case Kind::kRange: {
       int64_t number = 0;
-      match = absl::SimpleAtoi(base::toAbsl(text), &number) && number >= spec_.from && number < spec_.to;
-      break;
+      return absl::SimpleAtoi(base::toAbsl(value), &number) && number >= spec_.from && number < spec_.to;
     }
-    case Kind::kString: match = spec_.any_value || string_->matches(text); break;
+    case Kind::kString: return spec_.any_value || string_->matches(value);
   }
-  return match != spec_.invert;
+  OUTRIDER_UNREACHABLE();
 }
 
 }  // namespace outrider::match

@@ -1,4 +1,5 @@
-// A test of one header field, bound to its id when config is built. Several fields of one name are seen joined with ','. Source: route.v3.HeaderMatcher.
+// A test of one header field, bound to its id when config is built. Source: route.v3.HeaderMatcher.
+// Of several fields of one name one that holds is enough, and an inverted test wants none to hold, as Envoy since 1.38.
 // Thread: immutable, any; the head belongs to the caller's worker.
 #pragma once
 
@@ -33,14 +34,23 @@ struct HeaderMatchSpec {
 class HeaderMatcher final {
  public:
   static absl::StatusOr<HeaderMatcher> compile(const HeaderMatchSpec& spec);
-  bool matches(const http::RequestHead& head) const { return test(field_.in(head)); }
-  bool matches(const http::ResponseHead& head) const { return test(field_.in(head)); }
-  bool matches(const http::HeaderMap& headers) const { return test(field_.in(headers)); }
+  bool matches(const http::RequestHead& head) const { return test(head); }
+  bool matches(const http::ResponseHead& head) const { return test(head); }
+  bool matches(const http::HeaderMap& headers) const { return test(headers); }
   const HeaderMatchSpec& spec() const { return spec_; }
 
  private:
   HeaderMatcher() = default;
-  bool test(std::optional<std::string_view> value) const;
+  template <class Head>
+  bool test(const Head& head) const {
+    bool present = false;
+    const bool holds = field_.any(head, [this](std::string_view value) { return holdsFor(value); }, present);
+    if (present) return holds != spec_.invert;
+    if (spec_.missing_as_empty) return holdsFor({}) != spec_.invert;
+    // An absent field fails every test of a value, inverted or not.
+    return spec_.kind == HeaderMatchSpec::Kind::kPresent && spec_.present == spec_.invert;
+  }
+  bool holdsFor(std::string_view value) const;
   HeaderMatchSpec spec_;
   FieldName field_;
   std::optional<StringMatcher> string_;

@@ -106,11 +106,17 @@ TEST_F(MatchTest, RangesAreHalfOpenAndWantANumber) {
   EXPECT_FALSE(header(range));
 }
 
-TEST_F(MatchTest, SeveralFieldsOfOneNameAreSeenJoined) {
+TEST_F(MatchTest, OneOfSeveralFieldsOfOneNameIsEnough) {
   head_.headers.add("x-role", "ok");
   head_.headers.add("x-role", "bad");
-  EXPECT_TRUE(header({.name = "x-role", .kind = HeaderMatchSpec::Kind::kString, .string = {Kind::kExact, "ok,bad", false}}));
-  EXPECT_TRUE(header({.name = "x-role", .kind = HeaderMatchSpec::Kind::kString, .string = {Kind::kContains, "bad", false}}));
+  const auto exact = [&](std::string value, bool invert = false) {
+    return header({.name = "x-role", .kind = HeaderMatchSpec::Kind::kString, .string = {Kind::kExact, std::move(value), false}, .invert = invert});
+  };
+  EXPECT_TRUE(exact("ok"));
+  EXPECT_TRUE(exact("bad"));
+  EXPECT_FALSE(exact("ok,bad"));
+  EXPECT_FALSE(exact("ok", true)) << "an inverted test wants none to hold";
+  EXPECT_TRUE(exact("other", true));
 }
 
 TEST_F(MatchTest, PseudoHeadersAreFieldsToo) {

@@ -14,6 +14,9 @@ namespace {
 // A connection with much to read yields to the others after this many reads.
 constexpr int kMostReads = 4;
 constexpr size_t kBigRead = 4 * base::kBlockSize;
+// While a connection waits for its peer's end it reads this much away, so that the peer sees our last words rather than a reset;
+// a peer that sends more than that meets a full socket.
+constexpr uint64_t kMostDiscarded = 1 << 20;
 
 std::atomic<uint64_t> next_id{0};
 
@@ -149,7 +152,7 @@ void Connection::readSome() {
   for (int reads = 0; (readable_ || transport_->pending()) && !eof_; ++reads) {
     if (phase_ == Phase::kClosed) return;
     const bool discard = phase_ == Phase::kClosing;
-    if (!discard && paused_ != 0) return;
+    if (discard ? discarded_ > kMostDiscarded : paused_ != 0) return;
     if (reads == kMostReads) {
       loop_.makeReady(*this);
       return;
@@ -163,6 +166,8 @@ void Connection::readSome() {
         big_reads_ = !result.drained && result.bytes >= base::kBlockSize / 2;
         if (discard) {
           in_.clear();
+          discarded_ += result.bytes;
+          if (discarded_ > kMostDiscarded) return;
         } else {
           sink_->onBytes(in_, false);
         }

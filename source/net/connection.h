@@ -118,6 +118,7 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   uint64_t id_;
   uint64_t bytes_read_ = 0;
   uint64_t bytes_written_ = 0;
+  uint64_t discarded_ = 0;            // read away while closing
   base::Nanos started_at_;
   base::Nanos linger_ = 0;
   int fd_;

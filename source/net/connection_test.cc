@@ -132,6 +132,19 @@ TEST_F(ConnectionTest, CloseAfterFlushWritesAllThenEnds) {
   EXPECT_EQ(sink_.closed, CloseReason::kLocal);
 }
 
+TEST_F(ConnectionTest, WhileClosingItReadsOnlySoMuchAway) {  // matrix: 089
+  connection_->closeAfterFlush(base::kSecond);
+  const std::string piece(65536, 'x');
+  size_t taken = 0;
+  for (ssize_t n = 1; n > 0 && taken < (16u << 20);) {
+    n = ::write(fds_[1], piece.data(), piece.size());
+    if (n > 0) taken += static_cast<size_t>(n);
+    turns();
+  }
+  EXPECT_LT(taken, 4u << 20);
+  EXPECT_EQ(sink_.text, "");
+}
+
 TEST_F(ConnectionTest, APeerThatEndsAfterTheLastBytesEndsTheLinger) {
   connection_->closeAfterFlush(base::kSecond);
   turns();

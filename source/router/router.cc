@@ -17,8 +17,6 @@ using upstream::ClusterStat;
 
 namespace {
 
-constexpr uint32_t kReplayLimit = 64 * 1024;
-
 bool parseNumber(std::string_view text, uint64_t& out) {
   if (text.empty()) return false;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
@@ -74,6 +72,18 @@ std::string_view reasonId(ResetReason reason) {
     case ResetReason::kConnectionClosed: return "upstream_connection_closed";
     case ResetReason::kProtocolError: return "upstream_protocol_error";
     default: return "upstream_reset";
+  }
+}
+
+template <class F>
+void eachOf(std::string_view list, F&& use) {
+  while (!list.empty()) {
+    const size_t comma = std::min(list.find(','), list.size());
+    std::string_view each = list.substr(0, comma);
+    list.remove_prefix(std::min(comma + 1, list.size()));
+    while (!each.empty() && each.front() == ' ') each.remove_prefix(1);
+    while (!each.empty() && each.back() == ' ') each.remove_suffix(1);
+    if (!each.empty()) use(each);
   }
 }
 
@@ -139,6 +149,11 @@ Verdict Router::onRequest(http::RequestHead& head, bool last) {
   readTimeouts(head);
   readRetries(head);
   route_->applyRequest(head, pick_, formatInput(), !config_.suppress_envoy_headers);
+  head.headers.remove(HeaderId::kEnvoyUpstreamAltStatName);
+  if (head.headers.has(HeaderId::kEnvoyUpstreamRqTimeoutAltResponse)) {
+    timeout_status_ = 204;
+    head.headers.remove(HeaderId::kEnvoyUpstreamRqTimeoutAltResponse);
+  }
   if (route_->virtualHost().request_attempt_count) head.headers.set(HeaderId::kEnvoyAttemptCount, "1");
   started_at_ = stream_.worker().loop.now();
   request_ended_ = last;
@@ -175,7 +190,11 @@ void Router::readTimeouts(http::RequestHead& head) {
   timeout_ = forward.timeout;
   if (forward.retry.has_value()) try_timeout_ = forward.retry->per_try_timeout;
   uint64_t ms = 0;
-  if (const http::Header* asked = head.headers.find(HeaderId::kEnvoyUpstreamRqTimeoutMs)) {
+  const http::Header* expected = config_.respect_expected_timeout ? head.headers.find(HeaderId::kEnvoyExpectedRqTimeoutMs) : nullptr;
+  if (expected != nullptr) {
+    // The proxy before this one has counted already.
+    if (parseNumber(expected->value(), ms)) timeout_ = static_cast<base::Nanos>(ms) * base::kMilli;
+  } else if (const http::Header* asked = head.headers.find(HeaderId::kEnvoyUpstreamRqTimeoutMs)) {
     if (parseNumber(asked->value(), ms)) timeout_ = static_cast<base::Nanos>(ms) * base::kMilli;
     head.headers.remove(HeaderId::kEnvoyUpstreamRqTimeoutMs);
   }
@@ -184,13 +203,17 @@ void Router::readTimeouts(http::RequestHead& head) {
     head.headers.remove(HeaderId::kEnvoyUpstreamRqPerTryTimeoutMs);
   }
   if (timeout_ > 0 && try_timeout_ >= timeout_) try_timeout_ = 0;
-  const base::Nanos expected = try_timeout_ > 0 ? try_timeout_ : timeout_;
-  if (expected > 0 && !config_.suppress_envoy_headers) {
-    head.headers.set(HeaderId::kEnvoyExpectedRqTimeoutMs,
-                     expected == 15 * base::kSecond
-                         ? std::string_view("15000")
-                         : printNumber(stream_.arena(), static_cast<uint64_t>(expected / base::kMilli)));
-  }
+  expectedTimeout(0);
+}
+
+// Tells the upstream how long it has: this try's time, at most what is left of the whole.
+void Router::expectedTimeout(base::Nanos elapsed) {
+  base::Nanos expected = try_timeout_ > 0 ? try_timeout_ : timeout_;
+  if (expected <= 0 || config_.suppress_envoy_headers) return;
+  if (timeout_ > 0) expected = std::min(expected, std::max(timeout_ - elapsed, base::kMilli));   // 0 would mean: no limit
+  head_->headers.set(HeaderId::kEnvoyExpectedRqTimeoutMs,
+                     expected == 15 * base::kSecond ? std::string_view("15000")
+                                                    : printNumber(stream_.arena(), static_cast<uint64_t>(expected / base::kMilli)));
 }
 
 void Router::readRetries(const http::RequestHead& head) {
@@ -206,6 +229,14 @@ void Router::readRetries(const http::RequestHead& head) {
       if (policy == nullptr) retries_left_ = 1;
       headers.remove(id);
     }
+  }
+  if (const http::Header* asked = headers.find(HeaderId::kEnvoyRetriableStatusCodes)) {
+    asked_codes_ = asked->value();
+    headers.remove(HeaderId::kEnvoyRetriableStatusCodes);
+  }
+  if (const http::Header* asked = headers.find(HeaderId::kEnvoyRetriableHeaderNames)) {
+    asked_names_ = asked->value();
+    headers.remove(HeaderId::kEnvoyRetriableHeaderNames);
   }
   if (const http::Header* asked = headers.find(HeaderId::kEnvoyMaxRetries)) {
     uint64_t most = 0;
@@ -224,9 +255,10 @@ Room Router::onRequestData(base::Buffer& data, bool last) {
   request_ended_ |= last;
   if (keep_replay_) {
     replay_.share(data);
-    if (replay_.size() > kReplayLimit) {
+    if (replay_.size() > config_.buffer_limit) {
       replay_.clear();
       keep_replay_ = false;
+      cluster_->part().stats.inc(ClusterStat::kRetryOrShadowAbandoned);
     }
   }
   Room room = Room::kMore;
@@ -247,6 +279,7 @@ void Router::onRequestTrailers(http::HeaderMap& trailers) {
 }
 
 void Router::requestComplete() {
+  completed_at_ = stream_.worker().loop.now();
   // The route's timeout counts from here (Envoy: the entire downstream request has been processed).
   if (timeout_ > 0 && !head_forwarded_) timer_.armIn(timeout_);
   if (timeout_ > 0 && head_forwarded_ && !response_ended_) timer_.armIn(timeout_);
@@ -281,8 +314,8 @@ void Router::startAttempt() {
       if (attempt_->sendData(again, last) == Room::kFull) stream_.pauseRequest(true);
     }
     if (request_trailers_ != nullptr) attempt_->sendTrailers(*request_trailers_);
-    if (request_ended_ && try_timeout_ > 0) try_timer_.armIn(try_timeout_);
   }
+  if (attempts_ > 1 && request_ended_ && try_timeout_ > 0) try_timer_.armIn(try_timeout_);
   if (attempt_->done()) stream_.wake();
 }
 
@@ -309,6 +342,14 @@ void Router::run() {
 void Router::progress() {
   if (attempt_->takeRoom()) stream_.pauseRequest(false);
   if (!head_forwarded_) {
+    if (http::ResponseHead* interim = attempt_->takeInformational()) {
+      // The client may act on it: what it was told cannot come from another host later.
+      countResponse(interim->status, true);
+      retry_on_ = 0;
+      keep_replay_ = false;
+      replay_.clear();
+      stream_.sendInformational(*interim);
+    }
     if (attempt_->head() != nullptr) {
       takeHead();
       if (over_ || attempt_ == nullptr || !head_forwarded_) return;
@@ -354,11 +395,20 @@ bool Router::retryOnHead(const http::ResponseHead& head, uint32_t& conditions) c
     const auto& codes = route_->retry()->status_codes;
     if (std::binary_search(codes.begin(), codes.end(), status)) conditions |= config::kRetryRetriableStatusCodes;
   }
+  if ((retry_on_ & config::kRetryRetriableStatusCodes) != 0 && !asked_codes_.empty()) {
+    eachOf(asked_codes_, [&](std::string_view code) {
+      uint64_t number = 0;
+      if (parseNumber(code, number) && number == status) conditions |= config::kRetryRetriableStatusCodes;
+    });
+  }
   if ((retry_on_ & config::kRetryRetriableHeaders) != 0) {
     const auto& wanted = route_->retryHeaders();
     if (std::any_of(wanted.begin(), wanted.end(), [&](const auto& m) { return m.matches(head.headers); })) {
       conditions |= config::kRetryRetriableHeaders;
     }
+    eachOf(asked_names_, [&](std::string_view name) {
+      if (head.headers.find(name) != nullptr) conditions |= config::kRetryRetriableHeaders;
+    });
   }
   uint64_t grpc = 0;
   if (parseNumber(head.headers.get(HeaderId::kGrpcStatus), grpc)) {
@@ -390,13 +440,14 @@ void Router::takeHead() {
   replay_.clear();
   try_timer_.cancel();
   countResponse(head.status, true);
-  if (attempts_ > 1 && head.status < 500) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
+  if (attempts_ > 1 && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
   const base::Nanos now = stream_.worker().loop.now();
   attempt_->fillInfo(info);
   info.details = "via_upstream";
+  info.response_code = head.status;      // for what response headers are made of
   if (!config_.suppress_envoy_headers) {
     head.headers.set(HeaderId::kEnvoyUpstreamServiceTime,
-                     printNumber(stream_.arena(), static_cast<uint64_t>((now - attempt_started_) / base::kMilli)));
+                     printNumber(stream_.arena(), static_cast<uint64_t>((now - std::max(attempt_started_, completed_at_)) / base::kMilli)));
   }
   if (route_->virtualHost().response_attempt_count) {
     head.headers.set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), attempts_));
@@ -471,6 +522,13 @@ void Router::attemptFailed() {
     failWith(reply);
     return;
   }
+  if (mayReplayStale()) {
+    stale_replayed_ = true;
+    cluster_->part().stats.inc(ClusterStat::kUpstreamRqStaleReplayed);
+    endAttempt();
+    retryNow();
+    return;
+  }
   uint32_t conditions = config::kRetry5xx | config::kRetryGatewayError | config::kRetryReset;
   if (reason == ResetReason::kConnectFailure || reason == ResetReason::kConnectTimeout) conditions |= config::kRetryConnectFailure;
   if (reason == ResetReason::kRemoteRefused) conditions |= config::kRetryRefusedStream;
@@ -485,12 +543,11 @@ void Router::attemptFailed() {
   const std::string_view transport = stream_.arena().copy(attempt_->transportFailure());
   info.upstream_transport_failure = transport;
   base::Arena& arena = stream_.arena();
-  std::string_view cause = words;
-  if (!transport.empty()) cause = arena.concat(words, ", transport failure reason: ", transport);
+  // What the transport said (addresses, certificates) is for the log, not for the client.
   const std::string_view body =
       arena.concat(attempts_ > 1 ? "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: "
                                  : "upstream connect error or disconnect/reset before headers. reset reason: ",
-                   cause);
+                   words);
   std::string_view inner = underscored(arena, words);
   if (!transport.empty()) inner = arena.concat(inner, "|", underscored(arena, transport));
   const std::string_view details = arena.concat("upstream_reset_before_response_started{", inner, "}");
@@ -517,10 +574,8 @@ void Router::failWith(const Reply& reply) {
 bool Router::mayRetry(uint32_t conditions) {
   if ((conditions & retry_on_) == 0) return false;
   if (retries_left_ == 0) {
-    if (attempts_ > 1) {
-      cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryLimitExceeded);
-      stream_.info().flags.set(ResponseFlag::kUpstreamRetryLimitExceeded);
-    }
+    cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryLimitExceeded);
+    stream_.info().flags.set(ResponseFlag::kUpstreamRetryLimitExceeded);
     return false;
   }
   if (!keep_replay_) return false;                    // the request is no longer whole
@@ -530,10 +585,19 @@ bool Router::mayRetry(uint32_t conditions) {
   }
   if (!cluster_->tryRetry(route_->forward().high_priority, retry_counted_)) {
     cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryOverflow);
+    stream_.info().flags.set(ResponseFlag::kUpstreamOverflow);
     return false;
   }
   retry_permit_ = true;
   return true;
+}
+
+// A kept connection that the upstream closed just as the request went out: whoever only reads is asked once more, whatever the retry
+// policy says. The upstream may have acted on anything else, so that fails.
+bool Router::mayReplayStale() const {
+  if (!config_.replay_stale || stale_replayed_ || !attempt_->stale()) return false;
+  if (!request_ended_ || request_trailers_ != nullptr || stream_.info().bytes_received > 0) return false;
+  return head_->method == "GET" || head_->method == "HEAD" || head_->method == "OPTIONS";
 }
 
 void Router::retryLater() {
@@ -561,6 +625,7 @@ void Router::retryNow() {
   if (route_->virtualHost().request_attempt_count) {
     head_->headers.set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), attempts_ + 1u));
   }
+  if (request_ended_) expectedTimeout(stream_.worker().loop.now() - completed_at_);
   startAttempt();
 }
 
@@ -577,8 +642,8 @@ void Router::onTimeout() {
     stream_.resetStream(ResetReason::kTimeout);
     return;
   }
-  countResponse(504, true);
-  Reply& reply = stream_.makeReply(504, "upstream request timeout", "upstream_response_timeout");
+  countResponse(timeout_status_, true);
+  Reply& reply = stream_.makeReply(timeout_status_, timeoutBody(), "response_timeout");
   reply.flag = ResponseFlag::kUpstreamRequestTimeout;
   reply.reason = "upstream_response_timeout";
   failWith(reply);
@@ -594,8 +659,8 @@ void Router::onTryTimeout() {
     retryLater();
     return;
   }
-  countResponse(504, true);
-  Reply& reply = stream_.makeReply(504, "upstream request timeout", "upstream_per_try_timeout");
+  countResponse(timeout_status_, true);
+  Reply& reply = stream_.makeReply(timeout_status_, timeoutBody(), "upstream_per_try_timeout");
   reply.flag = ResponseFlag::kUpstreamRequestTimeout;
   reply.reason = "upstream_per_try_timeout";
   failWith(reply);

@@ -33,6 +33,8 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   filter::Verdict refuse(uint16_t status, std::string_view body, std::string_view details, stream::ResponseFlag flag,
                          std::string_view reason);
   void readTimeouts(http::RequestHead& head);
+  void expectedTimeout(base::Nanos elapsed);
+  std::string_view timeoutBody() const { return timeout_status_ == 504 ? std::string_view("upstream request timeout") : std::string_view(); }
   void readRetries(const http::RequestHead& head);
   void startAttempt();
   void endAttempt();
@@ -43,6 +45,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   void pumpResponse();
   void attemptFailed();
   bool mayRetry(uint32_t conditions);
+  bool mayReplayStale() const;
   bool retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const;
   void retryLater();
   void retryNow();
@@ -67,6 +70,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   base::Nanos try_timeout_ = 0;
   base::Nanos started_at_ = 0;
   base::Nanos attempt_started_ = 0;
+  base::Nanos completed_at_ = 0;          // the last request byte was taken
   event::Timer timer_;
   event::Timer try_timer_;
   event::Timer back_off_;
@@ -74,11 +78,14 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   // Retries.
   uint32_t retry_on_ = 0;
   uint32_t retries_left_ = 0;
+  std::string_view asked_codes_;          // x-envoy-retriable-status-codes, in the stream's arena
+  std::string_view asked_names_;          // x-envoy-retriable-header-names
   base::Buffer replay_;
   bool keep_replay_ = false;
   bool replay_complete_ = false;       // the whole body is in replay_
   bool retry_permit_ = false;          // a unit of the breaker is held
   bool retry_counted_ = false;
+  bool stale_replayed_ = false;
   uint16_t attempts_ = 0;
 
   bool request_ended_ = false;
@@ -86,7 +93,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   bool response_ended_ = false;
   bool over_ = false;
   bool timed_out_try_ = false;
-  uint8_t informational_seen_ = 0;
+  uint16_t timeout_status_ = 504;         // 204 where the client asked so
 };
 
 }  // namespace outrider::router

@@ -2,20 +2,27 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <limits>
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "source/accesslog/access_log_parse.h"
+#include "source/admin/admin_parse.h"
 #include "source/base/log.h"
 #include "source/config/cluster_parse.h"
 #include "source/config/schema.h"
+#include "source/server/bootstrap_admin.h"
 #include "source/server/catalog.h"
 #include "source/server/concurrency.h"
+#include "source/server/version.h"
 
 namespace outrider::server {
 namespace {
@@ -69,7 +76,9 @@ Server::Server(Flags flags, const base::Clock& clock, bool threads)
     : flags_(std::move(flags)),
       threads_(threads),
       loop_(clock),
-      drain_delay_(event::Timer::to<&Server::endDrain>(loop_.timers(), this)) {
+      server_stats_(stats_.scope("server.", kServerTable)),
+      drain_delay_(event::Timer::to<&Server::endDrain>(loop_.timers(), this)),
+      drain_listeners_(event::Timer::to<&Server::closeListeners>(loop_.timers(), this)) {
   if (threads_) {
     // Before any thread is made: they inherit it, and signals come through main's loop alone.
     ::pthread_sigmask(SIG_BLOCK, &followedSignals(), nullptr);
@@ -77,6 +86,7 @@ Server::Server(Flags flags, const base::Clock& clock, bool threads)
   }
   fillCatalog(registry_);
   declareBootstrap(honored_);
+  admin::declareAdmin(honored_);
   config::declareClusters(honored_);
   checker_ = std::make_unique<config::Checker>(&honored_, flags_.reject_unsupported);
   contexts_ = std::make_shared<tls::ContextCache>();
@@ -86,11 +96,19 @@ Server::Server(Flags flags, const base::Clock& clock, bool threads)
 }
 
 Server::~Server() {
+  admin_.reset();
   config_thread_.reset();
   follower_.reset();
   hub_.reset();
   for (const auto& worker : workers_) worker->stop();
-  for (const auto& worker : workers_) worker->join();
+  for (const auto& worker : workers_) {
+    worker->join();
+    if (!threads_) {
+      stats::setSlot(worker->context().slot);
+      worker->finish();
+      stats::setSlot(0);
+    }
+  }
   assembler_.reset();
   listeners_.reset();
   clusters_.reset();
@@ -108,6 +126,7 @@ State Server::state() const { return failed_health_check_ || draining_ ? State::
 // ---- start ----
 
 absl::Status Server::load() {
+  started_at_ = loop_.wall();
   config::Problems problems;
   bootstrap_ = loadBootstrap(flags_, {}, *checker_, problems);
   if (bootstrap_ == nullptr || !problems.empty()) return absl::InvalidArgumentError(problems.str());
@@ -148,7 +167,8 @@ absl::Status Server::load() {
   state_ = State::kInitializing;
   config_thread_ = std::make_unique<ConfigThread>();
   if (absl::Status status = startXds(problems); !status.ok()) return status;
-  const absl::Status status = loadStatic(problems);
+  absl::Status status = loadStatic(problems);
+  if (status.ok()) status = startAdmin(problems);
   reportUnsupported("bootstrap", problems);
   return status;
 }
@@ -273,6 +293,14 @@ absl::Status Server::loadStatic(config::Problems& problems) {
   return absl::OkStatus();
 }
 
+absl::Status Server::startAdmin(config::Problems& problems) {
+  const auto spec = admin::parseAdmin(bootstrap_->message.admin(), problems);
+  if (!problems.empty()) return absl::InvalidArgumentError(problems.str());
+  if (!spec || flags_.mode == Flags::Mode::kValidate) return absl::OkStatus();
+  admin_ = std::make_unique<admin::Endpoint>(adminSources(*this));
+  return admin_->listen(spec->address, spec->options, flags_.admin_address_path);
+}
+
 void Server::limitConnections() {
   if (flags_.defaults == Flags::Defaults::kEnvoy) return;
   rlimit files{};
@@ -282,15 +310,49 @@ void Server::limitConnections() {
                static_cast<unsigned long>(limit_.limit.load()), static_cast<unsigned long>(files.rlim_cur));
 }
 
+std::string Server::defaultsText() const {
+  if (flags_.defaults == Flags::Defaults::kEnvoy) return "unset fields have Envoy's defaults (--defaults=envoy)\n";
+  return "unset fields have safe defaults (--defaults=envoy for Envoy's)\n"
+         "paths are normalised, slashes merged, escaped slashes refused\n"
+         "strict HTTP/1\n"
+         "request heads within 10 s\n"
+         "HTTP/2: 100 streams, windows 256 KiB and 1 MiB\n"
+         "buffers 64 KiB\n"
+         "nobody is internal unless listed\n";
+}
+
+void Server::refreshStats() {
+  clusters_->refreshGauges();
+  server_stats_.set(ServerStat::kLive, state() == State::kLive ? 1 : 0);
+  // As in ServerInfo: LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING.
+  constexpr uint64_t kNumbers[] = {2, 3, 0, 1};
+  server_stats_.set(ServerStat::kState, kNumbers[static_cast<size_t>(state())]);
+  server_stats_.set(ServerStat::kUptime, static_cast<uint64_t>((loop_.wall() - started_at_) / base::kSecond));
+  server_stats_.set(ServerStat::kConcurrency, workers_.size());
+  server_stats_.set(ServerStat::kTotalConnections, limit_.active.load(std::memory_order_relaxed));
+  server_stats_.set(ServerStat::kParentConnections, 0);
+  server_stats_.set(ServerStat::kHotRestartEpoch, flags_.restart_epoch);
+  // As Envoy has it: the first digits of the revision.
+  server_stats_.set(ServerStat::kVersion, std::strtoull(std::string(kRevision.substr(0, 6)).c_str(), nullptr, 16));
+  const auto memory = ::mallinfo2();
+  server_stats_.set(ServerStat::kMemoryAllocated, memory.uordblks + memory.hblkhd);
+  server_stats_.set(ServerStat::kMemoryHeapSize, memory.arena + memory.hblkhd);
+  uint32_t days = std::numeric_limits<uint32_t>::max();
+  const int64_t now = loop_.wall() / base::kSecond;
+  contexts_->visit([&](const tls::NativeContext& context) {
+    days = std::min({days, tls::daysUntilFirstExpiry(context.ownCertificates(), now), tls::daysUntilFirstExpiry(context.authorities(), now)});
+  });
+  server_stats_.set(ServerStat::kDaysUntilExpiry, days);
+}
+
+void Server::reopenLogs() {
+  base::Log::reopen();
+  log_files_->reopenAll();
+}
+
 void Server::printDefaults() const {
-  if (flags_.defaults == Flags::Defaults::kEnvoy) {
-    OUTRIDER_LOG(kInfo, kMain, "unset fields have Envoy's defaults (--defaults=envoy)");
-    return;
-  }
-  OUTRIDER_LOG(kInfo, kMain,
-               "unset fields have safe defaults: paths are normalised, slashes merged, escaped slashes refused; strict HTTP/1; "
-               "request heads within 10 s; HTTP/2 100 streams, windows 256 KiB and 1 MiB; buffers 64 KiB; nobody is internal "
-               "unless listed (--defaults=envoy for Envoy's)");
+  const std::vector<std::string> lines = absl::StrSplit(defaultsText(), '\n', absl::SkipEmpty());
+  OUTRIDER_LOG(kInfo, kMain, "%s", absl::StrJoin(lines, "; ").c_str());
 }
 
 void Server::startWorkers() {
@@ -300,9 +362,7 @@ void Server::startWorkers() {
   listeners_->stats().set(listener::ManagerStat::kWorkersStarted, 1);
 }
 
-int Server::run() {
-  signal_fd_ = ::signalfd(-1, &followedSignals(), SFD_NONBLOCK | SFD_CLOEXEC);
-  loop_.add(signal_fd_, *this, event::kReadable);
+void Server::start() {
   printDefaults();
   const auto& dynamic = bootstrap_->message.dynamic_resources();
   follower_->start(dynamic.has_cds_config() ? &dynamic.cds_config() : nullptr, dynamic.has_lds_config() ? &dynamic.lds_config() : nullptr,
@@ -311,6 +371,12 @@ int Server::run() {
                      state_ = State::kLive;
                      OUTRIDER_LOG(kInfo, kMain, "all clusters and listeners are initialized; serving");
                    });
+}
+
+int Server::run() {
+  signal_fd_ = ::signalfd(-1, &followedSignals(), SFD_NONBLOCK | SFD_CLOEXEC);
+  loop_.add(signal_fd_, *this, event::kReadable);
+  start();
   loop_.run();
   return exit_code_;
 }
@@ -335,8 +401,7 @@ void Server::onSignal(int signal) {
       return;
     case SIGUSR1:
       OUTRIDER_LOG(kInfo, kMain, "reopening logs");
-      base::Log::reopen();
-      log_files_->reopenAll();
+      reopenLogs();
       return;
     default: OUTRIDER_LOG(kWarning, kMain, "SIGHUP is ignored: configuration follows its files and control planes"); return;
   }
@@ -375,18 +440,24 @@ void Server::endDrain() {
   }
 }
 
-void Server::drainListeners(bool graceful, bool inbound_only, bool) {
-  if (graceful) {
-    filter::DrainState drain;
-    drain.draining = true;
-    drain.immediate = flags_.drain_strategy == Flags::DrainStrategy::kImmediate;
-    drain.began = loop_.now();
-    drain.period = flags_.drain_time_s.value_or(600) * base::kSecond;
-    for (const auto& worker : workers_) worker->setDrain(drain);
+void Server::drainListeners(bool graceful, bool inbound_only, bool skip_exit) {
+  drain_inbound_only_ = inbound_only;
+  if (!graceful) {
+    closeListeners();
     return;
   }
-  listeners_->stopAll(inbound_only);
-  for (const auto& worker : workers_) worker->stopAccepting(inbound_only);
+  filter::DrainState drain;
+  drain.draining = true;
+  drain.immediate = flags_.drain_strategy == Flags::DrainStrategy::kImmediate;
+  drain.began = loop_.now();
+  drain.period = flags_.drain_time_s.value_or(600) * base::kSecond;
+  for (const auto& worker : workers_) worker->setDrain(drain);
+  if (!skip_exit) drain_listeners_.armIn(drain.period);
+}
+
+void Server::closeListeners() {
+  listeners_->stopAll(drain_inbound_only_);
+  for (const auto& worker : workers_) worker->stopAccepting(drain_inbound_only_);
 }
 
 int Server::stepUntilIdle() {

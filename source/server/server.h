@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "source/accesslog/log_file.h"
+#include "source/admin/endpoint.h"
 #include "source/config/names.h"
 #include "source/config/validate.h"
 #include "source/filter/registry.h"
@@ -15,6 +16,7 @@
 #include "source/server/bootstrap.h"
 #include "source/server/config_thread.h"
 #include "source/server/flags.h"
+#include "source/server/stats.h"
 #include "source/server/worker.h"
 #include "source/tls/socket_parse.h"
 #include "source/upstream/cluster_manager.h"
@@ -36,13 +38,16 @@ class Server final : private event::IoHandler {
 
   // Parses the bootstrap and its static resources; with Mode::kValidate that is all.
   absl::Status load();
-  // Starts the workers and serves until told to end; returns the exit code.
+  // Follows what is dynamic; workers start when the first configuration is there.
+  void start();
+  // start(), then serves until told to end; returns the exit code.
   int run();
 
   // ---- for admin and tests ----
   State state() const;
   bool healthy() const { return !failed_health_check_; }
   void failHealthCheck(bool fail);
+  // Graceful: clients are asked to leave over --drain-time-s, then the listeners close, unless `skip_exit`. Else they close now.
   void drainListeners(bool graceful, bool inbound_only, bool skip_exit);
   void quit();                              // as SIGTERM's second: now
   void shutdown();                          // as SIGTERM: drain, then end
@@ -54,6 +59,12 @@ class Server final : private event::IoHandler {
   const Flags& flags() const { return flags_; }
   const LoadedBootstrap& bootstrap() const { return *bootstrap_; }
   const std::vector<std::string>& unsupported() const { return unsupported_; }
+  const tls::ContextCache& tlsContexts() const { return *contexts_; }
+  size_t workerCount() const { return workers_.size(); }
+  std::string defaultsText() const;         // /outrider/defaults
+  void refreshStats();                      // gauges that are read when somebody looks
+  void reopenLogs();
+  admin::Endpoint* admin() { return admin_.get(); }   // null: none is configured
   int stepUntilIdle();                      // tests: turns main and all workers until nothing happens
 
  private:
@@ -62,16 +73,19 @@ class Server final : private event::IoHandler {
   void startWorkers();
   absl::Status loadStatic(config::Problems& problems);
   absl::Status startXds(config::Problems& problems);
+  absl::Status startAdmin(config::Problems& problems);
   xds::Dialed dial(std::string_view cluster);
   void reportUnsupported(std::string_view resource, const config::Problems& problems);
   void printDefaults() const;
   void limitConnections();
   void endDrain();
+  void closeListeners();
 
   const Flags flags_;
   const bool threads_;
   event::Loop loop_;
   stats::Store stats_;
+  ServerStats server_stats_;
   config::NameTable names_;
   filter::Registry registry_;
   config::Honored honored_;
@@ -89,6 +103,7 @@ class Server final : private event::IoHandler {
   std::unique_ptr<xds::Assembler> assembler_;
   std::unique_ptr<xds::Follower> follower_;
   std::unique_ptr<ConfigThread> config_thread_;
+  std::unique_ptr<admin::Endpoint> admin_;
   std::vector<xds::Assembler::ListenerDraft> drafts_;   // parsed, not yet bound
   std::vector<std::shared_ptr<const config::ClusterSpec>> clusters_of_bootstrap_;
   std::vector<std::string> unsupported_;
@@ -96,10 +111,13 @@ class Server final : private event::IoHandler {
   State state_ = State::kPreInitializing;
   bool failed_health_check_ = false;
   bool draining_ = false;
+  base::Nanos started_at_ = 0;              // wall clock
   size_t workers_idle_ = 0;
   int signal_fd_ = -1;
   int exit_code_ = 0;
   event::Timer drain_delay_;
+  event::Timer drain_listeners_;
+  bool drain_inbound_only_ = false;
 };
 
 }  // namespace outrider::server

@@ -28,6 +28,10 @@ void Worker::run() {
   ::pthread_setname_np(::pthread_self(), name);
   stats::setSlot(context_.slot);
   loop_.run();
+  finish();
+}
+
+void Worker::finish() {
   // What lives here dies here: blocks, arenas and counts belong to this thread.
   listeners_.stopAccepting(false, false);
   listeners_.closeAll();

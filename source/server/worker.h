@@ -23,6 +23,8 @@ class Worker final {
   void start();
   void stop();                     // after this turn the loop ends; then join
   void join();
+  // Of a worker without a thread (tests): what start()'s thread does at its end.
+  void finish();
 
   event::Mailbox& mailbox() { return loop_.mailbox(); }
   // Letters: run on the worker between two turns.

@@ -188,8 +188,17 @@ void Series::reset() {
 
 // ---- Store ----
 
+// Amortised: names that come and go (clusters of a busy control plane) leave nothing behind.
+void Store::sweep() {
+  if (scopes_.size() + series_.size() < sweep_at_) return;
+  std::erase_if(scopes_, [](const auto& each) { return each.second.expired(); });
+  std::erase_if(series_, [](const auto& each) { return each.second.expired(); });
+  sweep_at_ = 2 * (scopes_.size() + series_.size()) + 1024;
+}
+
 ScopeRef Store::scope(std::string prefix, const Table& table) {
   const std::lock_guard lock(mutex_);
+  sweep();
   std::weak_ptr<Scope>& slot = scopes_[{prefix, table.stats}];
   if (ScopeRef living = slot.lock()) return living;
   auto made = std::make_shared<Scope>(std::move(prefix), table);
@@ -199,6 +208,7 @@ ScopeRef Store::scope(std::string prefix, const Table& table) {
 
 SeriesRef Store::series(std::string prefix, size_t most) {
   const std::lock_guard lock(mutex_);
+  sweep();
   std::weak_ptr<Series>& slot = series_[prefix];
   if (SeriesRef living = slot.lock()) return living;
   auto made = std::make_shared<Series>(std::move(prefix), most);
@@ -251,6 +261,39 @@ void Store::visit(const Visitor& visitor) const {
   if (visitor.text) {
     for (const auto& [name, value] : texts) visitor.text(name, value());
   }
+}
+
+std::vector<Store::Member> Store::membersAfter(const std::string* after, size_t most) const {
+  std::vector<Member> out;
+  const std::lock_guard lock(mutex_);
+  auto scope = after == nullptr
+                   ? scopes_.begin()
+                   : scopes_.upper_bound({*after, reinterpret_cast<const Stat*>(UINTPTR_MAX)});
+  auto series = after == nullptr ? series_.begin() : series_.upper_bound(*after);
+  while (scope != scopes_.end() || series != series_.end()) {
+    const std::string& prefix =
+        series == series_.end() || (scope != scopes_.end() && scope->first.first <= series->first) ? scope->first.first : series->first;
+    if (out.size() >= most && out.back().prefix != prefix) break;
+    if (scope != scopes_.end() && scope->first.first == prefix) {
+      if (ScopeRef living = scope->second.lock()) out.push_back({prefix, std::move(living), nullptr});
+      ++scope;
+    } else {
+      if (SeriesRef living = series->second.lock()) out.push_back({prefix, nullptr, std::move(living)});
+      ++series;
+    }
+  }
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> Store::texts() const {
+  std::map<std::string, std::function<std::string()>> texts;
+  {
+    const std::lock_guard lock(mutex_);
+    texts = texts_;
+  }
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const auto& [name, value] : texts) out.emplace_back(name, value());
+  return out;
 }
 
 void Store::resetCounters() {

@@ -161,8 +161,21 @@ class Store final {
   void visit(const Visitor& visitor) const;
   void resetCounters();
 
+  // For readers that go piece by piece (walk.h): the living scopes and series with a prefix after `after`, in order of their
+  // prefixes; all of one prefix come together, and about `most` at once. Empty: there are no more.
+  struct Member {
+    std::string prefix;
+    ScopeRef scope;      // or
+    SeriesRef series;
+  };
+  std::vector<Member> membersAfter(const std::string* after, size_t most) const;
+  std::vector<std::pair<std::string, std::string>> texts() const;   // by name
+
  private:
+  void sweep();          // forgets the dead; under the lock
+
   mutable std::mutex mutex_;
+  size_t sweep_at_ = 1024;
   std::map<std::pair<std::string, const Stat*>, std::weak_ptr<Scope>> scopes_;
   std::map<std::string, std::weak_ptr<Series>> series_;
   std::map<std::string, std::function<std::string()>> texts_;

@@ -22,11 +22,11 @@ size_t ResponseFlags::print(char* to) const {
     return 1;
   }
   char* at = to;
-  for (size_t i = 0; i < std::size(kShort); ++i) {
-    if (((bits_ >> i) & 1) == 0) continue;
+  for (size_t i = 0; i < count_; ++i) {
+    const std::string_view text = kShort[order_[i]];
     if (at != to) *at++ = ',';
-    std::memcpy(at, kShort[i].data(), kShort[i].size());
-    at += kShort[i].size();
+    std::memcpy(at, text.data(), text.size());
+    at += text.size();
   }
   return static_cast<size_t>(at - to);
 }
@@ -38,10 +38,9 @@ std::string ResponseFlags::str() const {
 
 std::string ResponseFlags::longStr() const {
   std::string out;
-  for (size_t i = 0; i < std::size(kLong); ++i) {
-    if (((bits_ >> i) & 1) == 0) continue;
+  for (size_t i = 0; i < count_; ++i) {
     if (!out.empty()) out += ',';
-    out += kLong[i];
+    out += kLong[order_[i]];
   }
   return out.empty() ? "-" : out;
 }

@@ -50,11 +50,15 @@ enum class ResponseFlag : uint8_t {
 
 class ResponseFlags {
  public:
-  void set(ResponseFlag flag) { bits_ |= uint64_t{1} << static_cast<int>(flag); }
+  void set(ResponseFlag flag) {
+    if (has(flag)) return;
+    bits_ |= uint64_t{1} << static_cast<int>(flag);
+    if (count_ < sizeof order_) order_[count_++] = static_cast<uint8_t>(flag);
+  }
   bool has(ResponseFlag flag) const { return (bits_ >> static_cast<int>(flag)) & 1; }
   bool any() const { return bits_ != 0; }
   uint64_t bits() const { return bits_; }
-  // "UF,URX" or "-". Writes at most kTextSize bytes.
+  // "URX,UF" or "-", in the order in which they were set, as Envoy. Writes at most kTextSize bytes.
   static constexpr size_t kTextSize = 160;
   size_t print(char* to) const;
   std::string str() const;
@@ -62,6 +66,8 @@ class ResponseFlags {
 
  private:
   uint64_t bits_ = 0;
+  uint8_t order_[7] = {};        // the first ones; no exchange has more in practice
+  uint8_t count_ = 0;
 };
 
 std::string_view flagName(ResponseFlag flag);               // "UF"

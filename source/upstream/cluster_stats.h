@@ -89,6 +89,7 @@ namespace outrider::upstream {
   C(kUpstreamRqTimeout, "upstream_rq_timeout")                                   \
   C(kUpstreamRqTotal, "upstream_rq_total")                                       \
   C(kUpstreamRqTxReset, "upstream_rq_tx_reset")                                  \
+  C(kUpstreamRqStaleReplayed, "upstream_rq_stale_replayed")                      \
   G(kVersion, "version")
 OUTRIDER_STATS(ClusterStat, kClusterTable, OUTRIDER_CLUSTER_STATS)
 using ClusterStats = stats::Set<ClusterStat>;

@@ -5,6 +5,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -96,7 +97,10 @@ class Call final : public grpc::ServerGenericBidiReactor {
     if (!ok) out_.clear();
     if (!out_.empty()) StartWrite(&out_.front());
   }
-  void OnDone() override { delete this; }
+  // Letters to main that name this call may still be on their way: it goes behind them.
+  void OnDone() override {
+    main_.post([self = std::shared_ptr<Call>(this)] {});
+  }
 
  private:
   CallSink& sink_;

@@ -144,6 +144,7 @@ base::Nanos Session::nextDelay() {
 }
 
 void Session::onStreamClosed(int grpc_status, std::string_view message) {
+  const std::string text(message);   // the stream's own, mostly
   stream_.reset();
   connected_ = false;
   stats_.set(ControlPlaneStat::kConnectedState, 0);
@@ -153,7 +154,6 @@ void Session::onStreamClosed(int grpc_status, std::string_view message) {
     type->table->countFailure();
   }
   const base::Nanos delay = nextDelay();
-  const std::string text(message);
   if (told_) {
     OUTRIDER_LOG(kDebug, kXds, "management server: stream closed: %d, %s; again in %lld ms", grpc_status, text.c_str(),
                  static_cast<long long>(delay / base::kMilli));

@@ -247,7 +247,7 @@ class FilterHarness final : private filter::HttpStreamOwner {
   }
   const filter::HttpChain& chainFor(filter::HttpStream&) override { return *chain_; }
   void finishResponse(filter::HttpStream&, http::ResponseHead&) override {}
-  void finishInformational(filter::HttpStream&, http::ResponseHead&) override {}
+  bool finishInformational(filter::HttpStream&, http::ResponseHead&) override { return true; }
   void onStreamEnd(filter::HttpStream& stream) override {
     ended_ = true;
     flags = stream.info().flags;

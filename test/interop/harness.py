@@ -234,8 +234,8 @@ class Proxy:
         return [self.binary, "-c", config, "--concurrency", str(self.concurrency), "--disable-hot-restart",
                 "-l", self.log_level, "--file-flush-interval-msec", "20"] + self.arguments
 
-    def start(self, config, seconds=30):
-        """`config` is a dictionary; returns when /ready says LIVE."""
+    def start(self, config, seconds=30, listening=None):
+        """`config` is a dictionary; returns when /ready says LIVE, or, given `listening`, when that port accepts."""
         path = os.path.join(self.folder, self.name + ".yaml")
         with open(path, "w") as out:
             json.dump(config, out, indent=1)
@@ -247,6 +247,9 @@ class Proxy:
             if self.child.poll() is not None:
                 raise Failure("%s ended with %s at start: %s" % (self.kind, self.child.returncode, self.said()[-1500:]))
             try:
+                if listening is not None:
+                    socket.create_connection(("127.0.0.1", listening), 1).close()
+                    return True
                 status, _, body = self.admin("GET", "/ready", timeout=1)
                 return status == 200 and body.strip() == b"LIVE"
             except OSError:

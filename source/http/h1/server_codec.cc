@@ -322,13 +322,16 @@ ConnectionLine ServerCodec::connectionLine(const ResponseHead& head) const {
 void ServerCodec::sendHead(const ResponseHead& head, bool last) {
   OUTRIDER_DCHECK(stream_ != nullptr && reply_ == Reply::kNone && !in_event_);
   bool zero_length = false;
-  if (replyFraming(head, last, zero_length) || closing_ || input_finished_) close_after_ = true;
+  if (replyFraming(head, last, zero_length) || closing_ || input_finished_ || !head.keep_alive) close_after_ = true;
   if (phase_ == Phase::kHold && out_body_ != OutBody::kTunnel) close_after_ = true;   // what waits is nobody's request
   // The client may never send the body it asked leave for; a long rest is not worth reading.
-  if (phase_ == Phase::kBody && (expects_continue_ || (last && body_.remaining() > settings_.drain_limit))) close_after_ = true;
+  if (phase_ == Phase::kBody && (expects_continue_ || body_.remaining() > settings_.drain_limit)) close_after_ = true;
   const ConnectionLine line = connectionLine(head);
   if (line == ConnectionLine::kClose) close_after_ = true;
-  if (!encodeResponseHead(head, protocol_, zero_length, out_body_, line, out_)) {
+  // To HEAD, the framing that GET would have got (RFC 9110 9.3.2), as Envoy.
+  const bool would_chunk = head_request_ && protocol_ != Protocol::kHttp10 && head.status >= 200 && head.status != 204 &&
+                           head.status != 304 && !head.headers.has(HeaderId::kContentLength);
+  if (!encodeResponseHead(head, protocol_, zero_length, would_chunk ? OutBody::kChunked : out_body_, line, out_)) {
     // Nothing of it may reach the client; the connection ends instead.
     reply_ = Reply::kDone;
     close_after_ = true;

@@ -115,6 +115,19 @@ TEST(H1Server, SendsNoBodyAndNoLengthWhereTheStatusHasNone) {
   }
 }
 
+TEST(H1Server, TellsAHeadRequestHowTheBodyWouldBeFramed) {
+  Server server;
+  server.feed("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+  server.sendHead(server.last(), 200, {}, true);
+  server.turn();
+  EXPECT_EQ(server.takeOut(), "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+  server.feed("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n");
+  server.sendHead(server.last(), 200, {}, true, 7);
+  server.turn();
+  EXPECT_EQ(server.takeOut(), "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n");
+  EXPECT_FALSE(server.codec.finished());
+}
+
 TEST(H1Server, ClosesRatherThanSendMoreOrLessThanAnnounced) {
   for (const std::string_view body : {"abc", "abcdefgh"}) {
     Server server;
@@ -173,6 +186,18 @@ TEST(H1Server, ClosesAfterTheAnswerWhenAskedTo) {
   EXPECT_EQ(server.exchanges.size(), 1u);
   EXPECT_EQ(server.takeOut(), "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
   EXPECT_TRUE(server.codec.finished());
+}
+
+TEST(H1Server, ClosesBehindAnAnswerThatAllowsNoOther) {  // matrix: 073
+  Server server;
+  server.feed(kGet + "\r\n");
+  Exchange& exchange = server.last();
+  ResponseHead head(exchange.arena());
+  head.status = 400;
+  head.keep_alive = false;
+  exchange.stream->sendHead(head, true);
+  EXPECT_EQ(server.turn(), Feed::kFinished);
+  EXPECT_NE(server.takeOut().find("connection: close\r\n"), std::string::npos);
 }
 
 TEST(H1Server, AnswersWithCloseWhileDraining) {

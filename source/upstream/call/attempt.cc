@@ -26,25 +26,32 @@ const Host* Attempt::pick(const lb::LbContext& context) {
 void Attempt::start(const http::RequestHead& head, bool last) {
   request_ = &head;
   request_last_ = last;
-  const ClusterPart& part = cluster_->part();
-  part.stats.inc(ClusterStat::kUpstreamRqTotal);
-  if (!cluster_->breaker(options_.high_priority).requests.tryAcquire(permit_counted_)) {
-    part.stats.inc(ClusterStat::kUpstreamRqPendingOverflow);
-    fail(ResetReason::kPoolOverflow, {});
-    return;
-  }
-  permit_ = true;
+  // Balancing sees it from here: a host that lets connections wait is a busy one.
   host_->load.active.fetch_add(1, std::memory_order_relaxed);
-  host_->stats.rq_total.fetch_add(1, std::memory_order_relaxed);
-  part.stats.inc(ClusterStat::kUpstreamRqActive);
-  counted_active_ = true;
+  counted_load_ = true;
   phase_ = Phase::kQueued;
   pool_ = base::LocalRef<HostPool>(&cluster_->poolFor(*host_, options_.downstream));
   pool_->acquire(*this);
 }
 
+bool Attempt::admit() {
+  const ClusterPart& part = cluster_->part();
+  if (!cluster_->breaker(options_.high_priority).requests.tryAcquire(permit_counted_)) {
+    part.stats.inc(ClusterStat::kUpstreamRqPendingOverflow);
+    fail(ResetReason::kPoolOverflow, {});
+    return false;
+  }
+  permit_ = true;
+  host_->stats.rq_total.fetch_add(1, std::memory_order_relaxed);
+  part.stats.inc(ClusterStat::kUpstreamRqTotal);
+  part.stats.inc(ClusterStat::kUpstreamRqActive);
+  counted_active_ = true;
+  return true;
+}
+
 void Attempt::attach(PoolConnection& connection) {
   connection_ = &connection;
+  reused_ = connection.reused();
   phase_ = Phase::kStreaming;
   pool_ready_at_ = sent_at_ = cluster_->loop().now();
   local_ = connection.connection().local();
@@ -134,9 +141,12 @@ void Attempt::fail(ResetReason reason, std::string_view transport_failure) {
 void Attempt::finish() {
   phase_ = Phase::kDone;
   connection_ = nullptr;
+  if (counted_load_) {
+    counted_load_ = false;
+    host_->load.active.fetch_sub(1, std::memory_order_relaxed);
+  }
   if (counted_active_) {
     counted_active_ = false;
-    host_->load.active.fetch_sub(1, std::memory_order_relaxed);
     cluster_->part().stats.dec(ClusterStat::kUpstreamRqActive);
   }
   if (permit_) {

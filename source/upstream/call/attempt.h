@@ -55,6 +55,9 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   bool done() const { return phase_ == Phase::kDone; }
   bool noHost() const { return no_host_; }
   const Host* host() const { return host_; }
+  // It failed because a connection that had served before ended without an answer: the peer may have closed it, being idle, just as
+  // this request went out.
+  bool stale() const { return reused_ && failure_ == http::ResetReason::kConnectionClosed && head_ == nullptr && informational_ == 0; }
   bool requestSent() const { return request_sent_; }       // at least its head was handed to a connection
 
   http::ResponseHead* head() { return head_; }
@@ -84,6 +87,8 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
  private:
   friend class HostPool;
   friend class PoolConnection;
+  // Becomes a request, as the breaker counts them; false: there are as many as may be, and it has failed.
+  bool admit();
   void attach(PoolConnection& connection);
   void fail(http::ResetReason reason, std::string_view transport_failure);
   void finish();
@@ -118,7 +123,8 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   bool room_ = false;
   bool owner_paused_ = false;
   bool stream_paused_ = false;
-  bool counted_active_ = false;
+  bool counted_load_ = false, counted_active_ = false;
+  bool reused_ = false;                                    // its connection had served before
   bool permit_ = false, permit_counted_ = false;           // of the requests breaker
   bool pending_permit_ = false, pending_counted_ = false;
 

@@ -112,6 +112,8 @@ void PoolConnection::onClosed(net::CloseReason reason) {
     stats.inc(ClusterStat::kUpstreamCxDestroyWithActiveRq, static_cast<int64_t>(codec_->openStreams()));
     stats.inc(remote ? ClusterStat::kUpstreamCxDestroyRemoteWithActiveRq : ClusterStat::kUpstreamCxDestroyLocalWithActiveRq,
               static_cast<int64_t>(codec_->openStreams()));
+    // If the peer closed it for being idle, it has done, or is about to do, the same with those that are idle for longer.
+    if (remote && reused()) pool.dropStale(idle_since_);
     codec_->resetAll(reason == net::CloseReason::kLocal ? ResetReason::kLocal : ResetReason::kConnectionClosed);
   }
   if (was_connecting) {
@@ -188,6 +190,7 @@ void HostPool::assign(PoolConnection& connection) {
 void HostPool::acquire(Attempt& attempt) {
   if (!draining_ && pending_.empty()) {
     if (PoolConnection* connection = freeConnection()) {
+      if (!attempt.admit()) return;
       assign(*connection);
       attempt.attach(*connection);
       return;
@@ -204,7 +207,10 @@ void HostPool::acquire(Attempt& attempt) {
   part.stats.inc(ClusterStat::kUpstreamRqPendingActive);
   pending_.pushBack(attempt);
   ++pending_count_;
-  if (connecting_count_ < wanted()) connect();
+  if (connecting_count_ >= wanted()) return;
+  // A connection that has just come up serves who waits at the end of the turn.
+  if (freeConnection() != nullptr) loop_.defer(work_);
+  else connect();
 }
 
 uint32_t HostPool::wanted() const {
@@ -290,6 +296,10 @@ void HostPool::setIdle(PoolConnection& connection) {
   if (http.idle_timeout > 0 && !idle_timer_.armed()) idle_timer_.armIn(http.idle_timeout);
 }
 
+void HostPool::dropStale(base::Nanos idle_since) {
+  while (!idle_.empty() && idle_.back().idle_since_ <= idle_since) idle_.back().close();
+}
+
 void HostPool::onIdleTimer() {
   const base::Nanos timeout = cluster_->part().spec->http.idle_timeout;
   if (timeout <= 0) return;
@@ -330,6 +340,7 @@ void HostPool::work() {
     if (connection == nullptr) break;
     Attempt& attempt = pending_.front();
     cancel(attempt);
+    if (!attempt.admit()) continue;
     assign(*connection);
     attempt.attach(*connection);
   }

@@ -30,6 +30,7 @@ class PoolConnection final : public net::ConnectionSink,
   http::ClientCodec* codec() { return codec_.get(); }
   net::Connection& connection() { return *connection_; }
   bool ready() const { return codec_ != nullptr && !closed_; }
+  bool reused() const { return served_ > 1; }   // not its first request
   void close();
 
   void onConnected() override;
@@ -39,7 +40,10 @@ class PoolConnection final : public net::ConnectionSink,
   void onClosed(net::CloseReason reason) override;
 
   void onOutput() override { connection_->markDirty(); }
-  void onWantFeed() override { connection_->wantFeed(); }
+  void onWantFeed() override {
+    connection_->resumeReading(net::Connection::kPauseCodec);
+    connection_->wantFeed();
+  }
   void onStreamDone() override;
   void onGoAway() override;
   void onCapacity() override;
@@ -89,6 +93,7 @@ class HostPool final {
   void assign(PoolConnection& connection);
   bool spent(const PoolConnection& connection) const;   // served as many requests as it may
   void setIdle(PoolConnection& connection);
+  void dropStale(base::Nanos idle_since);   // idle connections that have been so for at least as long
   void onIdleTimer();
   uint32_t wanted() const;                  // connections that waiting attempts ask for
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "source/config/route_tables.h"
+#include "source/config/scope_key.h"
 #include "source/filter/http_filter.h"
 #include "source/filter/network.h"
 #include "source/filter/network/http_connection_manager/spec.h"
@@ -12,9 +13,6 @@
 
 namespace outrider::accesslog {
 class AccessLog;
-}
-namespace outrider::config {
-class ScopedRoutes;
 }
 
 namespace outrider::filter::network::http_connection_manager {
@@ -24,6 +22,10 @@ class HcmConfig final : public NetworkFilterFactory {
   HcmSpec spec;
   std::shared_ptr<const HttpChain> chain;
   config::RouteTableId routes = config::kNoRouteTable;
+  // scoped_routes: the key chooses the table, from the scopes written here or from those that SRDS brings.
+  std::shared_ptr<const config::ScopeKey> scope_key;
+  std::shared_ptr<const config::ScopeIndex> inline_scopes;
+  config::ScopeSetId scope_set = config::kNoScopeSet;
   std::vector<std::shared_ptr<const accesslog::AccessLog>> access_logs;
   HcmStats stats;
   ListenerHttpStats listener_stats;

@@ -18,6 +18,38 @@ namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+// "5S", "100m" of gRPC: a number of at most eight digits and a unit; 0: none or malformed.
+base::Nanos grpcTimeout(std::string_view text) {
+  if (text.size() < 2 || text.size() > 9) return 0;
+  base::Nanos number = 0;
+  for (const char c : text.substr(0, text.size() - 1)) {
+    if (c < '0' || c > '9') return 0;
+    number = number * 10 + (c - '0');
+  }
+  switch (text.back()) {
+    case 'H': return number * 3600 * base::kSecond;
+    case 'M': return number * 60 * base::kSecond;
+    case 'S': return number * base::kSecond;
+    case 'm': return number * base::kMilli;
+    case 'u': return number * base::kMilli / 1000;
+    case 'n': return number;
+    default: return 0;
+  }
+}
+
+// How long the whole exchange may take (RouteAction.MaxStreamDuration); 0: no limit.
+base::Nanos streamDuration(const HcmSpec& spec, const config::ForwardSpec& forward, const http::RequestHead& head) {
+  if (forward.grpc_timeout_max.has_value()) {
+    const http::Header* asked = head.headers.find(std::string_view("grpc-timeout"));
+    if (base::Nanos wish = asked == nullptr ? 0 : grpcTimeout(asked->value()); wish > 0) {
+      if (*forward.grpc_timeout_max > 0) wish = std::min(wish, *forward.grpc_timeout_max);
+      const base::Nanos offset = forward.grpc_timeout_offset.value_or(0);
+      return offset < wish ? wish - offset : wish;
+    }
+  }
+  return forward.max_stream_duration.value_or(spec.max_stream_duration);
+}
+
 bool isConnectionFault(net::CloseReason reason) {
   return reason == net::CloseReason::kRemoteReset || reason == net::CloseReason::kRemoteFin;
 }
@@ -49,7 +81,6 @@ void HttpServerConnection::onConnected() {
     config_->stats.inc(HcmStat::kCxSslTotal);
     config_->stats.inc(HcmStat::kCxSslActive);
   }
-  head_since_ = context_.worker.loop.now();   // a client that never says anything is slow too
   armTimer();
 }
 
@@ -104,7 +135,13 @@ void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
       context_.chain.closeNow();
       return;
     }
-    if (!chooseCodec(in, eof)) return;
+    if (!chooseCodec(in, eof)) {
+      if (!in.empty() && head_since_ == 0 && !closing_) {   // half a preface
+        head_since_ = context_.worker.loop.now();
+        armTimer();
+      }
+      return;
+    }
   }
   const http::Feed fed = codec_->feed(in);
   if (fed == http::Feed::kPaused) connection_.pauseReading(net::Connection::kPauseCodec);
@@ -233,7 +270,8 @@ void HttpServerConnection::onTimer() {
     context_.chain.closeAfterFlush(spec.delayed_close_timeout, "request_header_timeout");
     return;
   }
-  if (open_streams_ == 0 && spec.idle_timeout > 0 && now >= idle_since_ + spec.idle_timeout) {
+  const bool in_head = head_since_ > 0 && spec.request_headers_timeout > 0;   // busy, and timed as such
+  if (open_streams_ == 0 && !in_head && spec.idle_timeout > 0 && now >= idle_since_ + spec.idle_timeout) {
     config_->stats.inc(HcmStat::kCxIdleTimeout);
     if (codec_ != nullptr) codec_->drain();
     closing_ = true;
@@ -256,8 +294,11 @@ void HttpServerConnection::armTimer() {
   };
   if (drain_at_ > 0) want(drain_at_);
   if (open_streams_ == 0) {
-    if (head_since_ > 0 && spec.request_headers_timeout > 0) want(head_since_ + spec.request_headers_timeout);
-    if (spec.idle_timeout > 0) want(idle_since_ + spec.idle_timeout);
+    if (head_since_ > 0 && spec.request_headers_timeout > 0) {
+      want(head_since_ + spec.request_headers_timeout);
+    } else if (spec.idle_timeout > 0) {
+      want(idle_since_ + spec.idle_timeout);
+    }
   }
   if (spec.max_connection_duration > 0 && !draining_) want(connection_.startedAt() + spec.max_connection_duration);
   // Lazily: an earlier timer finds out by itself that its deadline moved.
@@ -281,6 +322,7 @@ http::RequestSink& HttpServerConnection::onNewStream(http::ServerStream& codec_s
   limits.body = spec.stream_buffer_limit;
   limits.idle = spec.stream_idle_timeout;
   limits.request = spec.request_timeout;
+  limits.duration = spec.max_stream_duration;
   if (codec_->protocol() == http::Protocol::kHttp2) limits.head = spec.request_headers_timeout;
   HttpStream& stream = HttpStream::create(*this, codec_stream, context_.info, limits, part_);
   stream.ownerData = config_;
@@ -324,7 +366,9 @@ void HttpServerConnection::onConnectionError(std::string_view details) {
 
 const Reply* HttpServerConnection::admit(HttpStream& stream, http::RequestHead& head) {
   const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
-  if (head.expect_continue && !config.spec.proxy_100_continue) {
+  if (head.expect_continue && config.spec.proxy_100_continue) {
+    head.headers.set(HeaderId::kExpect, "100-continue");   // the upstream decides
+  } else if (head.expect_continue) {
     auto& go = *stream.arena().make<http::ResponseHead>(stream.arena());
     go.status = 100;
     stream.codec().sendInformational(go);
@@ -334,7 +378,17 @@ const Reply* HttpServerConnection::admit(HttpStream& stream, http::RequestHead& 
 
 void HttpServerConnection::match(HttpStream& stream) {
   const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
-  const auto& table = context_.worker.routes.find(config.routes);
+  config::RouteTableId id = config.routes;
+  if (config.scope_key != nullptr) {
+    // The scope names the table. An index that is replaced meanwhile is of no concern: the table is pinned below.
+    const config::ScopeIndex* scopes = config.inline_scopes.get();
+    if (scopes == nullptr) {
+      const auto& part = context_.worker.routes.scopes(config.scope_set);
+      if (part) scopes = &**part;
+    }
+    id = scopes == nullptr ? config::kNoRouteTable : scopes->find(*config.scope_key, stream.request());
+  }
+  const auto& table = context_.worker.routes.find(id);
   if (!table) {
     stream.setRoute(nullptr, {});
     return;
@@ -347,9 +401,41 @@ void HttpServerConnection::match(HttpStream& stream) {
   stream.setRoute((*table)->match(stream.request(), match), table);
 }
 
-void HttpServerConnection::finishInformational(HttpStream& stream, http::ResponseHead& head) {
+const Reply* HttpServerConnection::afterMatch(HttpStream& stream, http::RequestHead& head) {
+  const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
+  const config::CompiledRoute* route = stream.route();
+  const bool forwards = route != nullptr && route->action() == config::RouteSpec::Action::kForward;
+  if (forwards) stream.setDuration(streamDuration(config.spec, route->forward(), head));
+  if (head.upgrade.empty() && !head.isConnect()) return nullptr;
+  // The route's word, else ours.
+  const std::string_view type = head.upgrade.empty() ? std::string_view("CONNECT") : head.upgrade;
+  bool allowed = false;
+  const config::UpgradeSpec* own = forwards ? route->upgrade(type) : nullptr;
+  if (own != nullptr) {
+    allowed = own->enabled;
+  } else {
+    for (const HcmSpec::Upgrade& upgrade : config.spec.upgrades) {
+      if (http::equalsIgnoreCase(upgrade.type, type)) allowed = upgrade.enabled;
+    }
+  }
+  if (allowed) {
+    stream.upgraded = true;
+    config.stats.inc(HcmStat::kCxUpgradesTotal);
+    config.stats.inc(HcmStat::kCxUpgradesActive);
+    return nullptr;
+  }
+  config.stats.inc(HcmStat::kRqWsOnNonWsRoute);
+  Reply& reply = stream.makeReply(403, {}, "upgrade_failed");
+  reply.reason = "upgrade_refused";
+  reply.close = true;
+  return &reply;
+}
+
+bool HttpServerConnection::finishInformational(HttpStream& stream, http::ResponseHead& head) {
   const auto& spec = static_cast<const HcmConfig*>(stream.ownerData)->spec;
+  if (!spec.proxy_100_continue) return false;   // the client was told to go on by ourselves
   if (spec.server_header == ServerHeader::kOverwrite) head.headers.set(HeaderId::kServer, spec.server_name);
+  return true;
 }
 
 void HttpServerConnection::finishResponse(HttpStream& stream, http::ResponseHead& head) {
@@ -372,7 +458,8 @@ void HttpServerConnection::finishResponse(HttpStream& stream, http::ResponseHead
       head.headers.add(HeaderId::kVia, spec.via);
     }
   }
-  if (spec.always_set_request_id_in_response && stream.hasRequest() && stream.request().headers.has(HeaderId::kRequestId)) {
+  if (stream.hasRequest() && stream.request().headers.has(HeaderId::kRequestId) &&
+      (spec.always_set_request_id_in_response || stream.request().headers.has(HeaderId::kEnvoyForceTrace))) {
     head.headers.set(HeaderId::kRequestId, stream.request().headers.get(HeaderId::kRequestId));
   }
   WorkerContext& worker = context_.worker;
@@ -394,6 +481,7 @@ void HttpServerConnection::onStreamEnd(HttpStream& stream) {
   base::IntrusiveList<HttpStream, HttpStreamTag>::erase(stream);
   --open_streams_;
   stats.dec(HcmStat::kRqActive);
+  if (stream.upgraded) stats.dec(HcmStat::kCxUpgradesActive);
   if (info.response_code != 0) {
     stats.inc(HcmStat::kRqCompleted);
     config.listener_stats.inc(ListenerHttpStat::kRqCompleted);
@@ -420,6 +508,7 @@ void HttpServerConnection::onStreamEnd(HttpStream& stream) {
   }
   if (info.details == "stream_idle_timeout") stats.inc(HcmStat::kRqIdleTimeout);
   if (info.details == "request_header_timeout") stats.inc(HcmStat::kRqHeaderTimeout);
+  if (info.details == "max_duration_timeout") stats.inc(HcmStat::kRqMaxDuration);
   if (info.details == "request_overall_timeout") stats.inc(HcmStat::kRqTimeout);
   if (info.details == "http1.headers_too_large" || info.details == "http2.header_list_size_too_large" ||
       info.details == "http1.too_many_headers" || info.details == "http2.too_many_headers") {

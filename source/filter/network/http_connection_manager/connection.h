@@ -34,9 +34,10 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   // Of the streams.
   const Reply* admit(HttpStream& stream, http::RequestHead& head) override;
   void match(HttpStream& stream) override;
+  const Reply* afterMatch(HttpStream& stream, http::RequestHead& head) override;
   const HttpChain& chainFor(HttpStream& stream) override { return *static_cast<const HcmConfig*>(stream.ownerData)->chain; }
   void finishResponse(HttpStream& stream, http::ResponseHead& head) override;
-  void finishInformational(HttpStream& stream, http::ResponseHead& head) override;
+  bool finishInformational(HttpStream& stream, http::ResponseHead& head) override;
   void onStreamEnd(HttpStream& stream) override;
   WorkerContext& worker() override { return context_.worker; }
 

@@ -1,6 +1,7 @@
 #include "source/filter/network/http_connection_manager/hcm_parse.h"
 
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "absl/strings/str_cat.h"
 #include "source/config/any.h"
 #include "source/config/route_parse.h"
 #include "source/config/route_table.h"
@@ -61,16 +62,9 @@ class Parser {
     spec_.merge_slashes = false;
     spec_.escaped_slashes = EscapedSlashes::kKeep;
     spec_.reject_bad_percent = false;
+    spec_.one_case_of_escapes = false;
     spec_.reject_trace = false;
     spec_.strip_untrusted_internal = false;
-    for (const char* range : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8"}) {
-      const std::string_view text(range);
-      const size_t slash = text.find('/');
-      spec_.internal_ranges.push_back(*base::CidrRange::parse(text.substr(0, slash), static_cast<uint32_t>(std::atoi(range + slash + 1))));
-    }
-    spec_.internal_ranges.push_back(*base::CidrRange::parse("::1", 128));
-    spec_.internal_ranges.push_back(*base::CidrRange::parse("fd00::", 8));
-    spec_.internal_unix = true;
   }
 
   void basics() {
@@ -102,6 +96,7 @@ class Parser {
     spec_.preserve_external_request_id = in_.preserve_external_request_id();
     spec_.always_set_request_id_in_response = in_.always_set_request_id_in_response();
     spec_.via = in_.via();
+    spec_.h1.buffer_limit = context_.buffer_limit;
     spec_.proxy_100_continue = in_.proxy_100_continue();
     spec_.append_forwarded_port = in_.append_x_forwarded_port();
     if (in_.has_max_request_headers_kb()) {
@@ -258,11 +253,65 @@ class Parser {
         context_.needs.rds.push_back({out_.routes, name, source, context_.http_stat_prefix + "rds." + name + "."});
         break;
       }
-      case pb::HttpConnectionManager::kScopedRoutes: problems_.addAt("scoped_routes", {}, "is not supported yet", "route_config or rds"); break;
+      case pb::HttpConnectionManager::kScopedRoutes: scopes(in_.scoped_routes()); break;
       case pb::HttpConnectionManager::ROUTE_SPECIFIER_NOT_SET:
         problems_.add("has no routes; one of route_config, rds, scoped_routes must be set");
         break;
     }
+  }
+
+  void scopes(const pb::ScopedRoutes& in) {
+    const auto at = problems_.field("scoped_routes");
+    config::ScopeKeySpec key;
+    {
+      const auto inside = problems_.field("scope_key_builder");
+      key = config::parseScopeKey(in.scope_key_builder(), problems_);
+    }
+    const size_t fragments = key.fragments.size();
+    out_.scope_key = std::make_shared<config::ScopeKey>(std::move(key));
+    const std::string source = in.rds_config_source().SerializeAsString();
+    if (in.has_scoped_rds()) {
+      const auto inside = problems_.field("scoped_rds");
+      const std::string scoped = in.scoped_rds().scoped_rds_config_source().SerializeAsString();
+      out_.scope_set = context_.route_names.idOfScopes(absl::StrCat(scoped.size(), ":", scoped, in.scoped_rds().srds_resources_locator(), "\n", source));
+      if (out_.scope_set == config::kNoScopeSet) {
+        problems_.add({}, "is not supported", "scoped_route_configurations_list");
+        return;
+      }
+      context_.needs.scope_sets.push_back({out_.scope_set, in.name(), scoped, source, in.scoped_rds().srds_resources_locator(),
+                                           absl::StrCat(context_.http_stat_prefix, "scoped_rds.", in.name(), ".")});
+      return;
+    }
+    if (!in.has_scoped_route_configurations_list()) {
+      problems_.add("has no scopes; one of scoped_route_configurations_list, scoped_rds must be set");
+      return;
+    }
+    const auto inside = problems_.field("scoped_route_configurations_list");
+    auto index = std::make_shared<config::ScopeIndex>();
+    const auto& list = in.scoped_route_configurations_list();
+    for (int i = 0; i < list.scoped_route_configurations_size(); ++i) {
+      const auto& each = list.scoped_route_configurations(i);
+      const auto element = problems_.element("scoped_route_configurations", static_cast<size_t>(i));
+      const size_t before = problems_.size();
+      const config::ScopeSpec scope = config::parseScope(each, problems_);
+      if (problems_.size() > before) continue;
+      if (scope.key.size() != fragments) {
+        problems_.addAt("key", std::to_string(scope.key.size()), "is another number of fragments than scope_key_builder makes",
+                        std::to_string(fragments));
+        continue;
+      }
+      config::RouteTableId id;
+      if (each.has_route_configuration()) {
+        const auto table_at = problems_.field("route_configuration");
+        id = context_.route_names.idOfInline();
+        context_.needs.tables.push_back({id, config::parseRouteTable(each.route_configuration(), context_.parse)});
+      } else {
+        id = context_.route_names.idOfRds(scope.route_config, source);
+        context_.needs.rds.push_back({id, scope.route_config, source, absl::StrCat(context_.http_stat_prefix, "rds.", scope.route_config, ".")});
+      }
+      if (!index->add(scope, id)) problems_.addAt("key", {}, "is the key of another scope already");
+    }
+    out_.inline_scopes = std::move(index);
   }
 
   void filters() {
@@ -273,10 +322,6 @@ class Parser {
       const pb::HttpFilter& filter = in_.http_filters(i);
       const auto at = problems_.element("http_filters", static_cast<size_t>(i));
       const bool last = i + 1 == in_.http_filters_size();
-      if (filter.disabled()) {
-        problems_.addAt("disabled", "true", "is not supported", "leave the filter out");
-        continue;
-      }
       if (filter.has_config_discovery()) {
         problems_.addAt("config_discovery", {}, "is not supported", "typed_config");
         continue;
@@ -303,11 +348,13 @@ class Parser {
       const HttpFilterProduct product = entry->parse(type, bytesOf(filter.typed_config()), context_);
       if (product.terminal != nullptr) {
         if (!last) problems_.add(type, "must be the last filter of the chain");
+        if (filter.disabled()) problems_.addAt("disabled", "true", "is not possible for the filter that ends the chain");
         terminal = product.terminal;
         terminal_config = product.config;
       } else if (product.ops != nullptr) {
         if (last) problems_.add(type, "cannot be the last filter of the chain", "a terminal filter, as the router");
-        entries.push_back({filter.name(), product.ops, product.config});
+        entries.push_back({filter.name(), product.ops, product.config, 0, filter.disabled()});
+        if (entries.size() > HttpChain::kMostFilters) problems_.add(type, "is one filter too many", "at most 64");
       }
     }
     if (terminal == nullptr) {

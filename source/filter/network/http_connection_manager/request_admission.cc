@@ -11,6 +11,9 @@ using http::HeaderId;
 
 namespace {
 
+// CONNECT to a host and port; an extended one (RFC 8441) has a path and is an upgrade.
+bool plainConnect(const http::RequestHead& head) { return head.isConnect() && head.upgrade.empty(); }
+
 int hexValue(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   c = http::lowerAscii(c);
@@ -107,6 +110,15 @@ constexpr HeaderId kExternalForbidden[] = {
     HeaderId::kEnvoyUpstreamRqTimeoutMs, HeaderId::kEnvoyHedgeOnPerTryTimeout, HeaderId::kEnvoyRetriableStatusCodes,
     HeaderId::kEnvoyRetriableHeaderNames, HeaderId::kEnvoyOriginalPath, HeaderId::kEnvoyOriginalHost};
 
+// Several fields of one name become one list, so that what is appended comes last.
+void joinFields(http::HeaderMap& headers, HeaderId id) {
+  const http::Header* first = headers.find(id);
+  if (first == nullptr) return;
+  bool present = false;
+  const std::string_view all = headers.getAll(first->name(), present);
+  if (all.size() != first->value_size) headers.set(id, all);
+}
+
 // Who is the client? Sets info.remote, the x-forwarded-* fields and x-envoy-internal / -external-address.
 void resolveClient(const Admission& admission, HttpStream& stream, http::RequestHead& head) {
   const HcmSpec& spec = admission.spec;
@@ -115,6 +127,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
   http::HeaderMap& headers = head.headers;
   bool single = false;                       // x-forwarded-for holds one entry: the question of internality may be asked
   base::Address client = connection.remote;
+  joinFields(headers, HeaderId::kForwardedFor);
 
   if (spec.use_remote_address) {
     if (spec.xff_num_trusted_hops > 0) {
@@ -135,9 +148,11 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
   } else {
     bool present = false;
     const std::string_view list = headers.getAll("x-forwarded-for", present);
-    single = present && list.find(',') == std::string_view::npos;
     if (present) {
-      if (const auto parsed = base::Address::parseIp(entryFromEnd(list, spec.xff_num_trusted_hops), 0)) client = *parsed;
+      if (const auto parsed = base::Address::parseIp(entryFromEnd(list, spec.xff_num_trusted_hops), 0)) {
+        client = *parsed;
+        single = spec.xff_num_trusted_hops == 0 && list.find(',') == std::string_view::npos;
+      }
     }
   }
   if (!headers.has(HeaderId::kForwardedProto)) {
@@ -175,7 +190,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
       headers.remove(HeaderId::kEnvoyIpTags);
       headers.remove(HeaderId::kEnvoyRetriableStatusCodes);
       headers.remove(HeaderId::kEnvoyRetriableHeaderNames);
-      headers.remove(HeaderId::kEnvoyOriginalPath);
+      if (spec.strip_untrusted_internal) headers.remove(HeaderId::kEnvoyOriginalPath);
       headers.remove(HeaderId::kEnvoyHedgeOnPerTryTimeout);
     }
   }
@@ -229,7 +244,7 @@ void normalizeAuthority(const HcmSpec& spec, const stream::ConnectionInfo& conne
   const size_t bracket = host.rfind(']');
   const size_t colon = host.rfind(':');
   const bool has_port = colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket);
-  if (has_port && (spec.strip_any_port || spec.strip_matching_port) && !head.isConnect()) {
+  if (has_port && (spec.strip_any_port || spec.strip_matching_port) && !plainConnect(head)) {
     uint32_t port = 0;
     const std::string_view digits = host.substr(colon + 1);
     std::from_chars(digits.data(), digits.data() + digits.size(), port);
@@ -293,7 +308,7 @@ PathFault normalizePath(const HcmSpec& spec, std::string_view path, base::Arena&
           i += 2;
           continue;
         }
-        if (spec.normalize_path) {
+        if (spec.normalize_path && spec.one_case_of_escapes) {
           constexpr char kHex[] = "0123456789ABCDEF";
           to[size++] = '%';
           to[size++] = kHex[high];
@@ -321,10 +336,12 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
   const auto refuse = [&](uint16_t status, std::string_view body, std::string_view details) {
     Reply& reply = stream.makeReply(status, body, details);
     reply.reason = "request_refused";
+    reply.close = status == 400;   // who sends what is no request is not asked for another
     return &reply;
   };
   stream.info().start_wall = stream.worker().loop.wall();
-  if (head.authority.empty() && !head.isConnect()) {
+  if (head.isConnect() && !head.upgrade.empty()) head.method = "GET";   // what HTTP/1 calls the same thing, as Envoy
+  if (head.authority.empty() && !plainConnect(head)) {
     Reply& reply = stream.makeReply(400, {}, "missing_host_header");
     reply.reason = "request_refused";
     reply.close = true;
@@ -336,8 +353,12 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
     reply.close = true;
     return &reply;
   }
+  if (head.absolute_form && head.scheme == "https" && !admission.secure && spec.use_remote_address && spec.xff_num_trusted_hops == 0) {
+    // Nobody before this edge can have taken TLS off.
+    return refuse(403, {}, "http1.https_url_on_plaintext_connection");
+  }
   normalizeAuthority(spec, *stream.info().connection, head);
-  if (!head.isConnect()) {
+  if (!plainConnect(head)) {
     if (head.path.find('#') != std::string_view::npos) {
       admission.stats.inc(HcmStat::kRqFailedPathNormalization);
       return refuse(400, {}, "path_normalization_failed");
@@ -357,6 +378,7 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
         Reply& reply = stream.makeReply(307, {}, "path_normalization_failed");
         auto* headers = stream.arena().make<http::HeaderMap>(stream.arena());
         headers->add(HeaderId::kLocation, normal);
+        head.path = normal;
         reply.headers = headers;
         reply.reason = "path_redirected";
         return &reply;
@@ -370,6 +392,7 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
   }
   resolveClient(admission, stream, head);
   clientCertificate(spec, stream, head);
+  joinFields(head.headers, HeaderId::kRequestId);
   if (spec.generate_request_id) {
     // Only someone inside, or an edge told to preserve, may choose the id.
     const bool edge_request = spec.use_remote_address && !head.headers.has(HeaderId::kEnvoyInternal);

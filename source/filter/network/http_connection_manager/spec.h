@@ -58,6 +58,7 @@ struct HcmSpec {
   bool merge_slashes = true;
   EscapedSlashes escaped_slashes = EscapedSlashes::kReject;
   bool reject_bad_percent = true;                 // %zz and %00 in a path (row 071)
+  bool one_case_of_escapes = true;                // %2f becomes %2F where paths are normalised
   bool strip_matching_port = false;
   bool strip_any_port = false;
   bool strip_trailing_dot = false;

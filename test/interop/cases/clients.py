@@ -1,0 +1,105 @@
+"""Who the client is and what a hop leaves of a head: forwarded fields, request ids, server, via, hosts, paths."""
+import harness
+from cases.engine import LISTENERS, add, exchange, host, request, route, says, to
+
+INTERNAL = {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}, {"address_prefix": "127.0.0.0", "prefix_len": 8}]}
+
+
+def forwarding(**more):
+    return lambda side: dict({"hosts": harness.everything_to("a")}, **more)
+
+
+def answering(**more):
+    """Says which path it got."""
+    return lambda side: dict({"hosts": [host("all", route({"path": "/a/b"}, **says("a/b")), route({"path": "/a/c"}, **says("a/c")),
+                                             route({"prefix": "/a//"}, **says("double")), route({"prefix": "/a%2F"}, **says("escaped")),
+                                             route("/", "a"))]}, **more)
+
+
+LISTENERS.update({
+    "hop1": forwarding(use_remote_address=True, xff_num_trusted_hops=1),
+    "hop2": forwarding(use_remote_address=True, xff_num_trusted_hops=2, skip_xff_append=True),
+    "behind1": forwarding(xff_num_trusted_hops=1, internal_address_config=INTERNAL),
+    "inside": forwarding(internal_address_config=INTERNAL),
+    "edgeinside": forwarding(use_remote_address=True, internal_address_config=INTERNAL),
+    "noappend": forwarding(use_remote_address=True, skip_xff_append=True),
+    "keepid": forwarding(use_remote_address=True, preserve_external_request_id=True, always_set_request_id_in_response=True),
+    "noid": forwarding(generate_request_id=False),
+    "absent": forwarding(server_header_transformation="APPEND_IF_ABSENT", server_name="mine"),
+    "pass": forwarding(server_header_transformation="PASS_THROUGH"),
+    "port": forwarding(append_x_forwarded_port=True, strip_matching_host_port=True),
+    "dot": forwarding(strip_trailing_host_dot=True),
+    "quiet": lambda side: {"hosts": harness.everything_to("a", timeout="3s"), "http_filters": [
+        {"name": "router", "typed_config": {"@type": harness.ROUTER, "suppress_envoy_headers": True}}]},
+    "expected": lambda side: {"hosts": harness.everything_to("a"), "internal_address_config": INTERNAL, "http_filters": [
+        {"name": "router", "typed_config": {"@type": harness.ROUTER, "respect_expected_rq_timeout": True}}]},
+    "normal": answering(normalize_path=True),
+    "merge": answering(normalize_path=True, merge_slashes=True),
+    "escreject": answering(normalize_path=True, path_with_escaped_slashes_action="REJECT_REQUEST"),
+    "escredirect": answering(normalize_path=True, path_with_escaped_slashes_action="UNESCAPE_AND_REDIRECT"),
+    "escforward": answering(normalize_path=True, path_with_escaped_slashes_action="UNESCAPE_AND_FORWARD"),
+    "internalonly": lambda side: {"hosts": harness.everything_to("a"), "internal_address_config": INTERNAL, "table": {
+        "internal_only_headers": ["x-secret", "x-more"]}},
+    "continues": forwarding(proxy_100_continue=True),
+})
+
+ENVOYS = ("x-envoy-internal: true & x-envoy-external-address: 9.9.9.9 & x-envoy-retry-on: 5xx & x-envoy-max-retries: 3 & x-envoy-decorator-operation: op"
+          " & x-envoy-downstream-service-cluster: c & x-envoy-original-path: /x & x-envoy-original-host: o & x-envoy-ip-tags: t"
+          " & x-envoy-upstream-alt-stat-name: s & x-envoy-force-trace: 1 & x-envoy-expected-rq-timeout-ms: 77 & x-envoy-attempt-count: 9"
+          " & x-envoy-upstream-rq-timeout-ms: 5000 & x-envoy-upstream-rq-per-try-timeout-ms: 4000 & x-envoy-unknown: 1")
+
+
+def fill():
+    lists = {
+        "none": "", "one": "x-forwarded-for: 1.2.3.4", "internal one": "x-forwarded-for: 10.1.2.3",
+        "two": "x-forwarded-for: 1.2.3.4, 5.6.7.8", "two fields": "x-forwarded-for: 1.2.3.4 & x-forwarded-for: 10.6.7.8",
+        "three": "x-forwarded-for: 1.2.3.4,5.6.7.8,10.0.0.9", "IPv6": "x-forwarded-for: 2001:db8::1", "no address": "x-forwarded-for: me",
+        "with port": "x-forwarded-for: 1.2.3.4:80", "empty": "x-forwarded-for:",
+    }
+    for listener in ("hop1", "hop2", "behind1", "inside", "edgeinside", "noappend"):
+        loop = ("loopback",) if listener in ("hop1", "edgeinside") else ()
+        for name, headers in lists.items():
+            exchange("client address", "%s: %s" % (listener, name), request(headers=headers), listener=listener, differs=loop)
+        exchange("client address", "%s: proto" % listener, request(headers="x-forwarded-proto: https & x-forwarded-for: 1.2.3.4"), listener=listener, differs=loop)
+        exchange("client address", "%s: odd proto" % listener, request(headers="x-forwarded-proto: ftp"), listener=listener, differs=loop)
+    for listener, headers in (("inside", ""), ("inside", "x-forwarded-for: 10.0.0.1"), ("inside", "x-forwarded-for: 1.1.1.1"), ("edge", ""),
+                              ("edgeinside", ""), ("edgeinside", "x-forwarded-for: 10.0.0.1")):
+        exchange("envoy's own headers", "%s %s" % (listener, headers or "plain"), request(headers=ENVOYS + (" & " + headers if headers else "")), listener=listener,
+                 differs=("loopback",) if listener.startswith("edge") else ())
+    for listener in ("keepid", "noid", "edge", "inside", "main"):
+        for name, headers in (("none", ""), ("own", "x-request-id: 12345678-1234-4234-8234-123456789012"), ("odd", "x-request-id: mine"),
+                              ("two", "x-request-id: a & x-request-id: b")):
+            exchange("request id", "%s: %s" % (listener, name), request(headers=headers), listener=listener,
+                     differs=("loopback",) if listener in ("keepid", "edge") else ())
+        exchange("request id", "%s: of an error" % listener, request("/rst", headers="x-request-id: mine"), listener=listener,
+                 differs=("loopback",) if listener in ("keepid", "edge") else ())
+    for listener in ("absent", "pass", "main"):
+        exchange("server", listener + ": upstream's", request("/headers"), listener=listener)
+        exchange("server", listener + ": none", request("/ok"), listener=listener)
+        exchange("server", listener + ": error", request("/rst"), listener=listener)
+    for name in ("h", "h:80", "h:<port>", "h.", "h.:80", "[::1]:80", "H.Test"):
+        for listener in ("port", "dot", "main"):
+            exchange("host", "%s: %s" % (listener, name), *[], listener=listener, sends_for=lambda side, n=name, l=listener: [
+                request("/ok", host=n.replace("<port>", str(side.ports[l])))])
+    for target in (b"GET http://other.test/ok HTTP/1.1\r\nHost: h\r\n\r\n", b"GET http://other.test HTTP/1.1\r\nHost: h\r\n\r\n",
+                   b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", b"GET ok HTTP/1.1\r\nHost: h\r\n\r\n"):
+        exchange("host", "target " + target.split(b" ")[1].decode(), target, listener="dot")
+    for listener in ("normal", "merge", "escreject", "escredirect", "escforward"):
+        for path in ("/a/b", "/a/./b", "/a/x/../b", "/a//b", "/a/../../b", "/a%2Fb", "/a%2fc?q=%2F", "/a%5Cb", "/a/%62", "/a\\b", "/a/b?x=/../y", "//a/b", "/a/b/", "/%61/b", "/..", "/a/b/.."):
+            exchange("path", "%s: %s" % (listener, path), request(path), listener=listener,
+                     differs=("rejected path",) if listener == "escreject" and path.lower()[2:5] in ("%2f", "%5c") else ())
+    for headers in ("", "x-forwarded-for: 10.0.0.1", "x-forwarded-for: 1.1.1.1"):
+        exchange("hop", "internal only headers, " + (headers or "plain"), request(headers="x-secret: 1 & x-more: 2 & x-kept: 3" + (" & " + headers if headers else "")),
+                 listener="internalonly")
+    exchange("hop", "suppressed", request(headers=ENVOYS), listener="quiet")
+    exchange("hop", "suppressed error", request("/rst"), listener="quiet")
+    exchange("hop", "suppressed overload", request("/status/503"), listener="quiet")
+    for headers in ("te: trailers", "te: trailers, deflate", "te: gzip", "connection: te & te: trailers", "connection: close, x-a & x-a: 1 & x-b: 2", "proxy-connection: keep-alive",
+                    "keep-alive: timeout=5", "connection: keep-alive", "expect: 100-continue", "trailer: x-t", "via: 1.1 before", "accept-encoding: gzip", "content-type: application/json",
+                    "x-b3-traceid: 1", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "user-agent:", "cookie: a=1 & cookie: b=2", "x-dup: 1 & x-dup: 2",
+                    "X-CASE: Kept", "accept: a & accept: b", "authorization: x", "x-forwarded-host: f", "x-forwarded-port: 1", "forwarded: for=1.2.3.4", "upgrade-insecure-requests: 1"):
+        exchange("hop", headers, request(headers=headers), differs=("several fields",) if headers.startswith("accept: a") else ())
+    for path in ("/s100", "/s103"):
+        exchange("informational", path, request(path), listener="continues")
+    exchange("informational", "expect", request(method="POST", headers="expect: 100-continue", body=b"abc"), listener="continues")
+    exchange("informational", "expect answered here", request(method="POST", headers="expect: 100-continue", body=b"abc"), listener="inside")
