@@ -9,6 +9,7 @@
 #include "envoy/data/accesslog/v3/accesslog.pb.h"
 #include "envoy/extensions/access_loggers/file/v3/file.pb.h"
 #include "envoy/extensions/access_loggers/stream/v3/stream.pb.h"
+#include "source/accesslog/grpc_log_parse.h"
 #include "source/base/absl_compat.h"
 #include "source/config/any.h"
 #include "source/config/match_parse.h"
@@ -234,20 +235,25 @@ class FilterParser {
   Problems& problems_;
 };
 
-std::shared_ptr<const AccessLog> make(std::string_view path_field, const std::string& path, LineFormat line, const pb::AccessLog& in,
-                                      LogFiles& files, Problems& problems, size_t problems_before) {
-  std::optional<LogFilter> filter;
+// False: there are problems now.
+bool filterOf(const pb::AccessLog& in, Problems& problems, size_t problems_before, std::optional<LogFilter>& filter) {
   if (in.has_filter()) {
     LogFilterSpec spec = parseLogFilter(in.filter(), problems);   // its own path
-    if (problems.size() != problems_before) return nullptr;
+    if (problems.size() != problems_before) return false;
     auto compiled = LogFilter::compile(spec);
     if (!compiled.ok()) {
       problems.addAt("filter", {}, base::toStd(compiled.status().message()));
-      return nullptr;
+      return false;
     }
     filter.emplace(*std::move(compiled));
   }
-  if (problems.size() != problems_before) return nullptr;
+  return problems.size() == problems_before;
+}
+
+std::shared_ptr<const AccessLog> make(std::string_view path_field, const std::string& path, LineFormat line, const pb::AccessLog& in,
+                                      LogFiles& files, Problems& problems, size_t problems_before) {
+  std::optional<LogFilter> filter;
+  if (!filterOf(in, problems, problems_before, filter)) return nullptr;
   auto opened = files.open(path);
   if (!opened.ok()) {
     const auto at = problems.field("typed_config");
@@ -295,7 +301,8 @@ LogFilterSpec parseLogFilter(const pb::AccessLogFilter& in, Problems& problems) 
   return FilterParser(problems).one(in);
 }
 
-std::shared_ptr<const AccessLog> parseAccessLog(const pb::AccessLog& in, LogFiles& files, Problems& problems) {
+std::shared_ptr<const AccessLog> parseAccessLog(const pb::AccessLog& in, LogFiles& files, Problems& problems,
+                                                std::shared_ptr<GrpcLogs> grpc) {
   const size_t before = problems.size();
   if (!in.has_typed_config()) {
     problems.addAt("typed_config", {}, "is missing");
@@ -304,6 +311,16 @@ std::shared_ptr<const AccessLog> parseAccessLog(const pb::AccessLog& in, LogFile
   const std::string type = config::innerType(in.typed_config());
   std::string path;
   LineFormat line;
+  if (grpc != nullptr && isGrpcLog(type)) {
+    GrpcLogSpec spec;
+    {
+      const auto at = problems.field("typed_config");
+      spec = parseGrpcLog(in.typed_config(), type, problems);
+    }
+    std::optional<LogFilter> filter;
+    if (!filterOf(in, problems, before, filter)) return nullptr;
+    return std::make_shared<GrpcLog>(std::move(grpc), spec.target, std::move(spec.fields), std::move(filter));
+  }
   {
     const auto at = problems.field("typed_config");
     if (type == file::FileAccessLog::descriptor()->full_name()) {
@@ -327,21 +344,22 @@ std::shared_ptr<const AccessLog> parseAccessLog(const pb::AccessLog& in, LogFile
       return nullptr;
     } else {
       problems.add(type, "is not a kind of access log that Outrider has",
-                   "envoy.extensions.access_loggers.file.v3.FileAccessLog, envoy.extensions.access_loggers.stream.v3.StdoutAccessLog or "
-                   "StderrAccessLog");
+                   "envoy.extensions.access_loggers.file.v3.FileAccessLog, stream.v3.StdoutAccessLog, stream.v3.StderrAccessLog, "
+                   "grpc.v3.HttpGrpcAccessLogConfig or grpc.v3.TcpGrpcAccessLogConfig");
       return nullptr;
     }
   }
   return make("path", path, std::move(line), in, files, problems, before);
 }
 
-std::shared_ptr<const AccessLog> parseAccessLog(std::string_view bytes, LogFiles& files, Problems& problems) {
+std::shared_ptr<const AccessLog> parseAccessLog(std::string_view bytes, LogFiles& files, Problems& problems,
+                                                std::shared_ptr<GrpcLogs> grpc) {
   pb::AccessLog in;
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     problems.add("cannot be decoded as AccessLog");
     return nullptr;
   }
-  return parseAccessLog(in, files, problems);
+  return parseAccessLog(in, files, problems, std::move(grpc));
 }
 
 }  // namespace outrider::accesslog

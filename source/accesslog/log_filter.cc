@@ -46,6 +46,7 @@ uint32_t grpcStatusOf(const Entry& entry) {
 }  // namespace
 
 LogType logTypeOf(const Entry& entry) {
+  if (entry.listener) return {"NotSet", 0};
   if (entry.request != nullptr || entry.info.has_protocol) return {"DownstreamEnd", 6};
   return {"TcpConnectionEnd", 3};
 }

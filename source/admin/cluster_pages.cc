@@ -4,7 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "envoy/admin/v3/clusters.pb.h"
 #include "source/admin/address_wire.h"
-#include "source/admin/json_list.h"
+#include "source/admin/json_writer.h"
 #include "source/admin/page.h"
 #include "source/base/absl_compat.h"
 #include "source/config/json_print.h"
@@ -134,7 +134,10 @@ class ClusterPieces final : public Pieces {
   }
 
   bool next(std::string& out) override {
-    if (json_ && at_ == 0) list_.open("cluster_statuses", out);
+    if (json_ && at_ == 0) {
+      writer_.openObject(out);
+      if (!names_.empty()) writer_.openList("cluster_statuses", out);
+    }
     const size_t end = out.size() + kPieceBytes;
     for (; at_ < names_.size() && out.size() < end; ++at_) {
       const upstream::ClusterManager::View view = sources_.clusters.find(names_[at_]);
@@ -145,10 +148,14 @@ class ClusterPieces final : public Pieces {
       }
       envoy::admin::v3::ClusterStatus status;
       printMessage(names_[at_], view, status);
-      list_.add(config::toJson(status), out);
+      writer_.element(config::toJson(status), out);
     }
     if (at_ < names_.size()) return true;
-    if (json_) list_.close(out);
+    if (json_) {
+      if (!names_.empty()) writer_.close(out);
+      writer_.close(out);
+      out += '\n';
+    }
     return false;
   }
 
@@ -157,7 +164,7 @@ class ClusterPieces final : public Pieces {
   const bool json_;
   std::vector<std::string> names_;
   size_t at_ = 0;
-  JsonList list_;
+  JsonWriter writer_;
 };
 
 Answer clusters(const Sources& sources, const Request& request) {

@@ -41,12 +41,14 @@ Answer listeners(const Sources& sources, const Request& request) {
 void print(const tls::CertInfo& info, int64_t now, envoy::admin::v3::CertificateDetails& out) {
   out.set_path(info.path);
   out.set_serial_number(info.serial);
-  for (const tls::San& san : info.sans) {
-    switch (san.type) {
-      case config::SanType::kDns: out.add_subject_alt_names()->set_dns(san.value); break;
-      case config::SanType::kUri: out.add_subject_alt_names()->set_uri(san.value); break;
-      case config::SanType::kIp: out.add_subject_alt_names()->set_ip_address(san.value); break;
-      case config::SanType::kEmail: break;      // Envoy's message has no place for it
+  // As Envoy orders them; its message has no place for e-mail addresses.
+  for (const config::SanType type : {config::SanType::kDns, config::SanType::kUri, config::SanType::kIp}) {
+    for (const tls::San& san : info.sans) {
+      if (san.type != type) continue;
+      auto& name = *out.add_subject_alt_names();
+      if (type == config::SanType::kDns) name.set_dns(san.value);
+      if (type == config::SanType::kUri) name.set_uri(san.value);
+      if (type == config::SanType::kIp) name.set_ip_address(san.value);
     }
   }
   out.set_days_until_expiration(info.daysLeft(now));

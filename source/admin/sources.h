@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "source/config/resource_view.h"
 #include "source/event/loop.h"
 #include "source/listener/listener_manager.h"
 #include "source/stats/stats.h"
@@ -37,6 +38,11 @@ struct Sources {
   std::function<void()> refresh;                              // gauges, before statistics are read
   std::function<const std::vector<std::string>&()> unsupported;
   std::function<std::string()> defaults;                      // the safe defaults in effect, a line each
+
+  // Of control planes: every resource of a type (by its URL), the version of the last response, and what is not served yet.
+  std::function<void(std::string_view type_url, const std::function<void(const config::ResourceView&)>& fn)> resources;
+  std::function<std::string(std::string_view type_url)> version;
+  std::function<bool(const std::string& listener)> listener_warms;
 
   std::function<void(bool fail)> fail_health_check;
   std::function<void(bool graceful, bool inbound_only, bool skip_exit)> drain_listeners;

@@ -40,6 +40,7 @@ void declareProtocols(Honored& honored) {
   honored.fields<core::Http1ProtocolOptions>({"header_key_format", "enable_trailers"});
   honored.fields<core::Http2ProtocolOptions>({"hpack_table_size", "max_concurrent_streams", "initial_stream_window_size",
                                               "initial_connection_window_size", "connection_keepalive"});
+  honored.fields<core::KeepaliveSettings>({"interval", "timeout", "interval_jitter", "connection_idle_interval"});
   honored.fields<core::UpstreamHttpProtocolOptions>({"auto_sni", "auto_san_validation", "override_auto_sni_header"});
 }
 
@@ -317,6 +318,10 @@ class Parser {
       if (from.has_max_requests()) to.requests = from.max_requests().value();
       if (from.has_max_retries()) to.retries = from.max_retries().value();
       to.track_remaining = from.track_remaining();
+      if (from.has_max_connection_pools()) {
+        problems_.addAt("max_connection_pools", absl::StrCat(from.max_connection_pools().value()),
+                        "is not supported yet: more pools could be opened");
+      }
       if (from.has_retry_budget()) {
         to.budget = true;
         if (from.retry_budget().has_budget_percent()) to.budget_percent = from.retry_budget().budget_percent().value();
@@ -336,7 +341,13 @@ class Parser {
     to.max_concurrent_streams = in.max_concurrent_streams().value();
     to.stream_window = in.initial_stream_window_size().value();
     to.connection_window = in.initial_connection_window_size().value();
-    if (in.has_connection_keepalive()) problems_.unsupported("connection_keepalive");
+    if (in.has_connection_keepalive()) {
+      const core::KeepaliveSettings& keepalive = in.connection_keepalive();
+      to.keepalive_interval = nanos(keepalive.interval());
+      to.keepalive_timeout = nanos(keepalive.timeout());
+      if (keepalive.has_interval_jitter()) to.keepalive_jitter = static_cast<uint32_t>(keepalive.interval_jitter().value());
+      if (keepalive.has_connection_idle_interval()) problems_.unsupported("connection_idle_interval");
+    }
   }
 
   void http1(const core::Http1ProtocolOptions& in) {
@@ -572,7 +583,8 @@ void declareClusters(Honored& honored) {
   honored.fields<pb::UpstreamConnectionOptions>({"tcp_keepalive"});
   honored.fields<pb::CircuitBreakers>({"thresholds", "per_host_thresholds"});
   honored.fields<pb::CircuitBreakers::Thresholds>(
-      {"priority", "max_connections", "max_pending_requests", "max_requests", "max_retries", "retry_budget", "track_remaining"});
+      {"priority", "max_connections", "max_pending_requests", "max_requests", "max_retries", "retry_budget", "track_remaining",
+       "max_connection_pools"});
 }
 
 }  // namespace outrider::config

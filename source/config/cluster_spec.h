@@ -47,6 +47,7 @@ struct Http2Spec {        // core.v3 Http2ProtocolOptions, what a client side ne
   uint32_t connection_window = 0;
   base::Nanos keepalive_interval = 0;          // 0: none
   base::Nanos keepalive_timeout = 0;
+  uint32_t keepalive_jitter = 15;              // percent of the interval
   bool operator==(const Http2Spec&) const = default;
 };
 

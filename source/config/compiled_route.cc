@@ -111,9 +111,9 @@ void CompiledRoute::rewriteHost(http::RequestHead& head, std::string_view host, 
 void CompiledRoute::applyRequest(http::RequestHead& head, const ClusterPick& pick, const format::Input& input,
                                  bool keep_original) const {
   const Weighted* weighted = pick.weighted >= 0 ? &weighted_[static_cast<size_t>(pick.weighted)] : nullptr;
-  if (weighted != nullptr && !most_specific_wins_) weighted->request.apply(head.headers, input);
+  // The cluster's own edits come first whatever the order of the others is, as in Envoy.
+  if (weighted != nullptr) weighted->request.apply(head.headers, input);
   for (const HeaderEdit* edit : request_edits_) edit->apply(head.headers, input);
-  if (weighted != nullptr && most_specific_wins_) weighted->request.apply(head.headers, input);
 
   const ForwardSpec& forward = spec->forward;
   // The cluster's own host comes first and leaves no trace, as in Envoy; the route's rewrites start from it.
@@ -133,9 +133,8 @@ void CompiledRoute::applyRequest(http::RequestHead& head, const ClusterPick& pic
 
 void CompiledRoute::applyResponse(http::HeaderMap& headers, const ClusterPick& pick, const format::Input& input) const {
   const Weighted* weighted = pick.weighted >= 0 ? &weighted_[static_cast<size_t>(pick.weighted)] : nullptr;
-  if (weighted != nullptr && !most_specific_wins_) weighted->response.apply(headers, input);
+  if (weighted != nullptr) weighted->response.apply(headers, input);
   for (const HeaderEdit* edit : response_edits_) edit->apply(headers, input);
-  if (weighted != nullptr && most_specific_wins_) weighted->response.apply(headers, input);
 }
 
 std::string_view CompiledRoute::location(const http::RequestHead& head) const {

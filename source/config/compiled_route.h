@@ -90,7 +90,6 @@ struct CompiledRoute final : stream::RouteInfo {
   std::shared_ptr<const match::Regex> host_rewrite_path_;
   std::vector<match::HeaderMatcher> retry_headers_, retry_request_headers_;
   std::vector<const HeaderEdit*> request_edits_, response_edits_;   // route, virtual host, table; reversed if so configured
-  bool most_specific_wins_ = false;
   HeaderEdit request_, response_;
   std::vector<const FilterOverrideSpec*> filters_;         // most specific first
 };

@@ -187,6 +187,7 @@ void RouteParts::times(const route::RouteAction& in, ForwardSpec& out) {
     problems.unsupported("grpc_timeout_offset");
   }
   if (!in.has_max_stream_duration()) return;
+  out.timeout = 0;   // the limits of the whole exchange stand in its place, as in Envoy
   const auto& limits = in.max_stream_duration();
   const auto at = problems.field("max_stream_duration");
   const auto limit = [&](std::string_view field, bool set, const google::protobuf::Duration& value, std::optional<Nanos>& to) {
@@ -297,7 +298,7 @@ void RouteParts::retry(const route::RetryPolicy& in, RetrySpec& out) {
   for (int i = 0; i < in.retry_host_predicate_size(); ++i) {
     const std::string type = innerType(in.retry_host_predicate(i).typed_config());
     if (type == "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate") out.avoid_previous_hosts = true;
-    problems.unsupported("retry_host_predicate");
+    else problems.unsupported("retry_host_predicate");
   }
   if (in.has_retry_priority()) {
     const std::string type = innerType(in.retry_priority().typed_config());
@@ -314,7 +315,7 @@ void RouteParts::retry(const route::RetryPolicy& in, RetrySpec& out) {
 void RouteParts::redirect(const route::RedirectAction& in, RedirectSpec& out) {
   switch (in.scheme_rewrite_specifier_case()) {
     case route::RedirectAction::kHttpsRedirect: out.https = in.https_redirect(); break;
-    case route::RedirectAction::kSchemeRedirect: out.scheme = absl::AsciiStrToLower(in.scheme_redirect()); break;
+    case route::RedirectAction::kSchemeRedirect: out.scheme = in.scheme_redirect(); break;
     default: break;
   }
   out.host = in.host_redirect();

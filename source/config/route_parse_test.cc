@@ -66,6 +66,23 @@ TEST(RouteParse, ARouteSaysWhereHowLongAndHowOften) {
   EXPECT_EQ(route.forward.retry->back_off_max, 100 * base::kMilli);
 }
 
+TEST(RouteParse, ALimitOfTheWholeExchangeTakesTheTimeoutsPlace) {
+  const RouteSpec route = one("{match: {prefix: /}, route: {cluster: c, timeout: 3s, max_stream_duration: {max_stream_duration: 1s, grpc_timeout_header_max: 2s}}}");
+  EXPECT_EQ(route.forward.timeout, 0);
+  EXPECT_EQ(route.forward.max_stream_duration, base::kSecond);
+  EXPECT_EQ(route.forward.grpc_timeout_max, 2 * base::kSecond);
+}
+
+TEST(RouteParse, UpgradesAreTheRoutesOwnButConnectIsNotEndedHere) {
+  const RouteSpec route = one("{match: {prefix: /}, route: {cluster: c, upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: chat, enabled: false}]}}");
+  ASSERT_EQ(route.forward.upgrades.size(), 2u);
+  EXPECT_TRUE(route.forward.upgrades[0].enabled);
+  EXPECT_FALSE(route.forward.upgrades[1].enabled);
+  Problems problems;
+  parse(table("{match: {connect_matcher: {}}, route: {cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}}"), problems);
+  EXPECT_NE(problems.str().find("connect_config"), std::string::npos) << problems.str();
+}
+
 TEST(RouteParse, RetriesOfTheHostHoldUntilTheRouteHasItsOwn) {
   Problems problems;
   const RouteTableSpec spec = parse(R"(

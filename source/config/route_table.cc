@@ -300,7 +300,6 @@ class RouteCompiler {
     out.spec = &spec;
     out.host_spec = host.spec;
     out.index = index;
-    out.most_specific_wins_ = spec_.most_specific_wins;
     edit(spec.request, out.request_);
     edit(spec.response, out.response_);
     order({&out.request_, &host.request, &table_.request_}, out.request_edits_);
@@ -379,6 +378,7 @@ absl::StatusOr<std::shared_ptr<const RouteTable>> RouteTable::compile(RouteTable
 
 const VirtualHost* RouteTable::hostOf(const http::RequestHead& head, std::string_view* domain) const {
   const Hosts& hosts = *hosts_;
+  if (!spec_.vhost_header.empty() && !vhost_header_.firstIn(head).has_value()) return nullptr;   // not even "*", as Envoy
   const auto say = [domain](std::string_view text) {
     if (domain != nullptr) *domain = text;
   };

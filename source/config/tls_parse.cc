@@ -178,7 +178,8 @@ DataSpec dataAt(std::string_view field, const core::DataSource& in, Problems& pr
   return readDataSource(in, problems);
 }
 
-CertificateSpec parseCertificate(const tls::TlsCertificate& in, Problems& problems) {
+// `followed`: by SDS, where the files are read again when they change.
+CertificateSpec parseCertificate(const tls::TlsCertificate& in, bool followed, Problems& problems) {
   CertificateSpec out;
   if (in.has_certificate_chain()) out.chain = dataAt("certificate_chain", in.certificate_chain(), problems);
   if (in.has_private_key()) out.key = dataAt("private_key", in.private_key(), problems);
@@ -192,7 +193,7 @@ CertificateSpec parseCertificate(const tls::TlsCertificate& in, Problems& proble
     }
   }
   out.watched_directory = in.watched_directory().path();
-  if (in.has_watched_directory()) problems.unsupported("watched_directory");  // files are read once
+  if (in.has_watched_directory() && !followed) problems.unsupported("watched_directory");  // of secrets by SDS only
   if (in.has_private_key_provider()) {
     problems.addAt("private_key_provider", in.private_key_provider().provider_name(),
                    "private key providers are not supported", "give private_key");
@@ -370,7 +371,7 @@ ValidationSpec parseValidation(const tls::CertificateValidationContext& in, bool
     out.max_depth = in.max_verify_depth().value();
   }
   out.watched_directory = in.watched_directory().path();
-  if (in.has_watched_directory()) problems.unsupported("watched_directory");  // files are read once
+  if (in.has_watched_directory() && alone) problems.unsupported("watched_directory");  // of secrets by SDS only
   if (in.has_custom_validator_config()) {
     problems.addAt("custom_validator_config", in.custom_validator_config().name(),
                    "custom certificate validators are not supported");
@@ -455,7 +456,7 @@ CommonTlsSpec parseCommon(const tls::CommonTlsContext& in, bool client, Problems
   }
   for (int i = 0; i < in.tls_certificates_size(); ++i) {
     const auto at = problems.element("tls_certificates", static_cast<size_t>(i));
-    out.certificates.push_back(parseCertificate(in.tls_certificates(i), problems));
+    out.certificates.push_back(parseCertificate(in.tls_certificates(i), false, problems));
   }
   // As documented: certificates given here win over those by SDS.
   for (int i = 0; out.certificates.empty() && i < in.tls_certificate_sds_secret_configs_size(); ++i) {
@@ -684,7 +685,7 @@ SecretSpec parseSecret(const tls::Secret& in, Problems& problems) {
     case tls::Secret::kTlsCertificate: {
       const auto at = problems.field("tls_certificate");
       out.kind = SecretSpec::Kind::kCertificate;
-      out.certificate = parseCertificate(in.tls_certificate(), problems);
+      out.certificate = parseCertificate(in.tls_certificate(), true, problems);
       break;
     }
     case tls::Secret::kValidationContext: {

@@ -159,7 +159,6 @@ void HttpStream::onTimeout() {
     limits_.duration = 0;
     Reply& reply = makeReply(request_complete_ ? 504 : 408, "downstream duration timeout", "max_duration_timeout");
     reply.close = !request_complete_;
-    reply.flag = stream::ResponseFlag::kDurationTimeout;
     reply.grpc_status = 4;   // DEADLINE_EXCEEDED
     reply.reason = "max_stream_duration";
     respondWith(reply);
@@ -178,7 +177,7 @@ void HttpStream::onTimeout() {
     info_.flags.set(stream::ResponseFlag::kStreamIdleTimeout);
     if (response_started_) {
       info_.details = "stream_idle_timeout";
-      resetStream(ResetReason::kTimeout);
+      resetStream(ResetReason::kLocal);
       return;
     }
     Reply& reply = makeReply(request_complete_ ? 504 : 408, "stream timeout", "stream_idle_timeout");
@@ -229,6 +228,14 @@ void HttpStream::onRequestTrailers(http::HeaderMap& trailers) {
 }
 
 void HttpStream::onMalformed(const http::CodecError& error) {
+  if (error.answered) {
+    info_.flags.set(stream::ResponseFlag::kDownstreamProtocolError);
+    info_.details = error.details;
+    info_.reason = "downstream_protocol_error";
+    if (error.status == 431) info_.response_code = error.status;
+    request_dead_ = true;
+    return;
+  }
   malformed_ = arena_->make<http::CodecError>(error);
   info_.flags.set(stream::ResponseFlag::kDownstreamProtocolError);
   wake();
@@ -780,7 +787,8 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   if (response_started_ || !through_hooks) bypass_hooks_ = true;
   response_started_ = true;
   auto& head = *arena_->make<http::ResponseHead>(*arena_);
-  head.keep_alive = !reply.close;
+  // Who sent what is no request is not asked for another, as Envoy.
+  head.keep_alive = !reply.close && reply.status != 400;
   const bool grpc = request_ != nullptr && isGrpc(request_->headers.get(http::HeaderId::kContentType));
   if (grpc) {
     // gRPC clients want trailers-only: HTTP 200 and the status in the head.
@@ -799,7 +807,9 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
       }
     }
     head.status = 200;
-    head.headers.add(http::HeaderId::kContentType, "application/grpc");
+    if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
+    head.headers.remove(http::HeaderId::kContentLength);
+    head.headers.set(http::HeaderId::kContentType, "application/grpc");
     char text[8];
     const auto end = std::to_chars(text, text + sizeof text, status).ptr;
     head.headers.addCopy(http::HeaderId::kGrpcStatus, {text, static_cast<size_t>(end - text)});
@@ -819,24 +829,28 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
       }
       head.headers.add(http::HeaderId::kGrpcMessage, std::string_view(encoded, size));
     }
-    if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
     response_ = &head;
     walkHead<Direction::kResponse>(0, true);
     return;
   }
   head.status = reply.status;
   const bool bodyless = request_ != nullptr && request_->isHead();
+  // What others add to the head may say of which type the body is, never how long it is.
+  if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
+  const std::string_view type = !reply.content_type.empty() ? reply.content_type : "text/plain";
   if (source == nullptr) {
     if (!reply.body.empty()) {
-      char text[24];
-      const auto end = std::to_chars(text, text + sizeof text, reply.body.size()).ptr;
-      head.headers.addCopy(http::HeaderId::kContentLength, {text, static_cast<size_t>(end - text)});
-      head.headers.add(http::HeaderId::kContentType, reply.content_type.empty() ? "text/plain" : reply.content_type);
+      char* text = arena_->bytes(24);
+      const auto end = std::to_chars(text, text + 24, reply.body.size()).ptr;
+      head.headers.set(http::HeaderId::kContentLength, {text, static_cast<size_t>(end - text)});
+      if (!head.headers.has(http::HeaderId::kContentType)) head.headers.add(http::HeaderId::kContentType, type);
+    } else {
+      head.headers.remove(http::HeaderId::kContentLength);
+      head.headers.remove(http::HeaderId::kContentType);
     }
   } else if (!reply.content_type.empty()) {
-    head.headers.add(http::HeaderId::kContentType, reply.content_type);
+    head.headers.set(http::HeaderId::kContentType, type);
   }
-  if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
   response_ = &head;
   const bool head_only = bodyless || (source == nullptr && reply.body.empty());
   if (!head_only) source_ = source.release();
@@ -941,7 +955,7 @@ void HttpStream::finish(ResetReason reason) {
   info_.end = worker_.loop.now();
   if (reason == ResetReason::kRemoteReset || reason == ResetReason::kRemoteRefused) {
     info_.flags.set(stream::ResponseFlag::kDownstreamRemoteReset);
-    if (info_.details.empty()) info_.details = "http2.remote_reset";
+    if (info_.details.empty() || info_.details == "via_upstream") info_.details = "http2.remote_reset";
   } else if (reason == ResetReason::kConnectionClosed) {
     info_.flags.set(stream::ResponseFlag::kDownstreamConnectionTermination);
     if (info_.details.empty() || info_.details == "via_upstream") info_.details = "downstream_remote_disconnect";

@@ -232,6 +232,50 @@ TEST(HttpStream, AReplyWalksTheResponseHooksOfAllFilters) {
   EXPECT_EQ(trace, (std::vector<std::string>{"a:request", "b:response", "a:response", "b:gone", "a:gone"}));
 }
 
+TEST(HttpStream, AFilterThatTheRouteDisablesSeesNothing) {
+  config::RouteTableSpec spec;
+  spec.hosts.push_back({.name = "h", .domains = {"*"}});
+  config::RouteSpec changed;
+  changed.match.path = "/changed";
+  changed.action = config::RouteSpec::Action::kNonForwarding;
+  changed.filters.push_back({.filter = "a", .type_url = {}, .bytes = {}, .disabled = true, .parsed = nullptr});
+  changed.filters.push_back({.filter = "c", .type_url = {}, .bytes = {}, .disabled = false, .parsed = nullptr});
+  config::RouteSpec plain;
+  plain.action = config::RouteSpec::Action::kNonForwarding;
+  spec.hosts[0].routes = {changed, plain};
+  config::NameTable names;
+  const auto table = config::RouteTable::compile(spec, names);
+  ASSERT_TRUE(table.ok());
+  const auto traceOf = [&](const std::string& path) {
+    std::vector<std::string> trace;
+    {
+      FilterHarness proxy;
+      proxy.table = *table;
+      proxy.add<LeavesATrace>("a", LeavesATrace::Config{&trace, "a"});
+      proxy.add<LeavesATrace>("b", LeavesATrace::Config{&trace, "b"});
+      proxy.add<LeavesATrace>("c", LeavesATrace::Config{&trace, "c"}).disabled();
+      proxy.send("GET", path);
+      proxy.respond(200, true);
+      EXPECT_TRUE(proxy.over());
+    }
+    std::erase_if(trace, [](const std::string& each) { return each.ends_with(":gone"); });
+    return trace;
+  };
+  EXPECT_EQ(traceOf("/plain"), (std::vector<std::string>{"a:request", "b:request", "b:response", "a:response"}));
+  EXPECT_EQ(traceOf("/changed"), (std::vector<std::string>{"b:request", "c:request", "c:response", "b:response"}));
+}
+
+TEST(HttpStream, AnExchangeThatTakesTooLongEnds) {
+  FilterHarness proxy;
+  proxy.send("GET", "/a");
+  proxy.stream()->setDuration(5 * base::kMilli);
+  proxy.pass(4 * base::kMilli);
+  EXPECT_EQ(proxy.client.status, 0);
+  proxy.pass(2 * base::kMilli);
+  EXPECT_EQ(proxy.client.status, 504);
+  EXPECT_EQ(proxy.details, "max_duration_timeout");
+}
+
 TEST(HttpStream, AResetAtEveryEventEndsOnceAndTellsTheFilters) {
   // The script's steps; the client leaves after the n-th.
   for (int leave = 0; leave < 7; ++leave) {

@@ -34,6 +34,10 @@ class RouteTableNames {
   // One per set of scopes; `key` says what makes it that set (where it comes from, and where its tables do).
   // kNoScopeSet: nobody brings scopes here, so who asks for them is refused.
   virtual config::ScopeSetId idOfScopes(std::string_view /*key*/) { return config::kNoScopeSet; }
+  // Who uses a table holds its lease; with the last one gone the id is free and workers drop the table. Null: ids are never free.
+  virtual std::shared_ptr<const void> leaseOf(config::RouteTableId /*id*/) { return nullptr; }
+  // Can resources of this type (the message's full name) come from `source`, a serialized ConfigSource? Problems say why not.
+  virtual void checkSource(std::string_view /*source*/, std::string_view /*type*/, config::Problems& /*problems*/) {}
 
  protected:
   ~RouteTableNames() = default;
@@ -44,6 +48,7 @@ struct ListenerNeeds {
   struct InlineTable {
     config::RouteTableId id;
     std::shared_ptr<const config::RouteTable> table;
+    std::shared_ptr<const void> lease = nullptr;
   };
   struct RdsTable {
     config::RouteTableId id;

@@ -40,7 +40,11 @@ std::string hostName() {
 class Compiler {
  public:
   Compiler(std::string_view command, std::optional<std::string_view> params, std::optional<uint32_t> length, Op& op)
-      : command_(command), params_(params), length_(length), op_(op) {}
+      : command_(command), params_(params), length_(length), op_(op) {
+    for (const OperatorAlias& alias : kOperatorAliases) {
+      if (alias.name == command_) command_ = alias.of;
+    }
+  }
 
   // Empty: done; else what is wrong.
   std::string run(bool& without_data) {
@@ -83,8 +87,16 @@ class Compiler {
       case Operator::kGrpcStatus:
         if (text.empty() || text == "CAMEL_STRING") op_.unit = 0;
         else if (text == "SNAKE_STRING") op_.unit = 1;
-        else if (text == "NUMBER") op_.unit = 2;
-        else return "GRPC_STATUS takes CAMEL_STRING, SNAKE_STRING or NUMBER";
+        else if (text == "NUMBER") {
+          op_.unit = 2;
+          op_.number = true;
+        } else return "GRPC_STATUS takes CAMEL_STRING, SNAKE_STRING or NUMBER";
+        return {};
+      case Operator::kPath: return path(text);
+      case Operator::kQueryParam: op_.text = text; return {};
+      case Operator::kQueryParams:
+        if (!text.empty() && text != "ORIG" && text != "DECODED") return "QUERY_PARAMS takes ORIG or DECODED";
+        op_.flag = text == "DECODED";
         return {};
       case Operator::kHostname: op_.text = hostName(); return {};
       case Operator::kEnvironment: {
@@ -107,6 +119,27 @@ class Compiler {
     }
     op_.main = http::FieldName(main);
     if (!other.empty()) op_.other = http::FieldName(other);
+    return {};
+  }
+
+  // With its query or without (WQ, NQ), and which path: the client's, as it was routed, or the client's if it was rewritten.
+  std::string path(std::string_view text) {
+    const size_t colon = text.find(':');
+    const std::string_view query = text.substr(0, colon);
+    const std::string_view which = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+    if (!query.empty() && query != "WQ" && query != "NQ") return "PATH takes WQ or NQ";
+    op_.flag = query == "NQ";
+    constexpr std::string_view kOriginal = "x-envoy-original-path";
+    if (which == "ORIG") {
+      op_.main = http::FieldName(kOriginal);
+    } else if (which == "PATH") {
+      op_.main = http::FieldName(":path");
+    } else if (which.empty() || which == "ORIG_OR_PATH") {
+      op_.main = http::FieldName(kOriginal);
+      op_.other = http::FieldName(":path");
+    } else {
+      return "PATH takes ORIG, PATH or ORIG_OR_PATH";
+    }
     return {};
   }
 

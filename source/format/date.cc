@@ -61,7 +61,7 @@ void addFraction(uint64_t nanos, int digits, Text& out) {
 }  // namespace
 
 DateFormat::DateFormat(std::string_view format, bool local) : local_(local) {
-  if (format.empty()) format = local ? "%Y-%m-%dT%H:%M:%E3S%Ez" : "%Y-%m-%dT%H:%M:%E3SZ";
+  if (format.empty()) format = local ? "%Y-%m-%dT%H:%M:%E3S%z" : "%Y-%m-%dT%H:%M:%E3SZ";
   for (size_t at = 0; at < format.size();) add(format, at);
 }
 

@@ -14,7 +14,7 @@ namespace outrider::format {
 
 class DateFormat final {
  public:
-  // An empty format is Envoy's default: 2018-12-18T11:00:00.123Z (a local one ends with its offset, +01:00).
+  // An empty format is Envoy's default: 2018-12-18T11:00:00.123Z (a local one ends with its offset, +0100).
   explicit DateFormat(std::string_view format = {}, bool local = false);
   void print(base::Nanos since_epoch, Text& out) const;
   bool hasNewline() const { return has_newline_; }   // %n: not allowed where the text may become a header

@@ -2,6 +2,7 @@
 #include "source/format/format.h"
 
 #include <algorithm>
+#include <random>
 
 #include "absl/strings/numbers.h"
 #include "source/base/absl_compat.h"
@@ -36,6 +37,65 @@ bool putList(const std::vector<std::string>& list, Text& out) {
     out.add(list[i]);
   }
   return !list.empty();
+}
+
+// A random UUID (version 4); for logs, not for secrets.
+bool putUniqueId(Text& out) {
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  uint64_t words[2] = {random(), random()};
+  words[0] = (words[0] & ~uint64_t{0xf000}) | 0x4000;
+  words[1] = (words[1] & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);
+  char* to = out.room(36);
+  size_t at = 0;
+  for (int i = 0; i < 32; ++i) {
+    if (i == 8 || i == 12 || i == 16 || i == 20) to[at++] = '-';
+    to[at++] = "0123456789abcdef"[(words[i / 16] >> (60 - 4 * (i % 16))) & 15];
+  }
+  out.commit(at);
+  return true;
+}
+
+int hexOf(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c |= 0x20;
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+// %XX decoded; bytes that would break a line stay as they are written.
+void putDecoded(std::string_view text, uint32_t most, Text& out) {
+  const size_t end = out.size() + std::min<size_t>(most, text.size());
+  for (size_t i = 0; i < text.size() && out.size() < end; ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && hexOf(text[i + 1]) >= 0 && hexOf(text[i + 2]) >= 0) {
+      const char byte = static_cast<char>(hexOf(text[i + 1]) * 16 + hexOf(text[i + 2]));
+      if (static_cast<unsigned char>(byte) >= 0x20 && byte != 0x7f) {
+        out.add(byte);
+        i += 2;
+        continue;
+      }
+    }
+    out.add(text[i]);
+  }
+}
+
+std::string_view queryOf(const http::RequestHead* head) {
+  if (head == nullptr) return {};
+  const size_t mark = head->path.find('?');
+  if (mark == std::string_view::npos) return {};
+  const std::string_view query = head->path.substr(mark + 1);
+  return query.substr(0, query.find('#'));
+}
+
+// The first value of a parameter.
+bool putQueryParam(std::string_view query, std::string_view name, uint32_t most, Text& out) {
+  while (!query.empty()) {
+    const size_t end = std::min(query.find('&'), query.size());
+    const std::string_view pair = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    const size_t equal = pair.find('=');
+    if (pair.substr(0, equal) != name) continue;
+    return put(equal == std::string_view::npos ? std::string_view() : pair.substr(equal + 1), out, most);
+  }
+  return false;
 }
 
 enum class Part : uint8_t { kAll, kIp, kPort };
@@ -202,10 +262,13 @@ bool Op::print(const Input& in, Text& out) const {
   const auto remoteOf = [&]() -> const base::Address& {
     return info.remote.valid() || connection == nullptr ? info.remote : connection->remote;
   };
+  // The other end of the upstream connection, if there was one.
   const auto hostOf = [&]() -> const base::Address& {
     static const base::Address none;
-    return info.host == nullptr ? none : info.host->address;
+    return info.host == nullptr || !info.upstream_local.valid() ? none : info.host->address;
   };
+  // Frames of many streams share a connection: nobody counts them apart.
+  const bool wire_known = !info.has_upstream_protocol || info.upstream_protocol != http::Protocol::kHttp2;
   switch (code) {
     case Operator::kLiteral: return put(text, out);
     case Operator::kNothing: return false;
@@ -219,6 +282,17 @@ bool Op::print(const Input& in, Text& out) const {
       const Value value = fieldOf(*this, in);
       return value.has_value() && putPath(*value, false, most, out);
     }
+    case Operator::kPath: {
+      const Value value = fieldOf(*this, in);
+      return value.has_value() && putPath(*value, !flag, most, out);
+    }
+    case Operator::kQueryParam: return putQueryParam(queryOf(in.request), text, most, out);
+    case Operator::kQueryParams: {
+      const std::string_view query = queryOf(in.request);
+      if (!flag || query.empty()) return put(query, out, most);
+      putDecoded(query, most, out);
+      return true;
+    }
     case Operator::kStartTime:
     case Operator::kStartTimeLocal: date->print(info.start_wall, out); return true;
     case Operator::kEmitTime:
@@ -231,11 +305,11 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kResponseFlagsLong: return put(info.flags.longStr(), out);
     case Operator::kBytesReceived: return putNumber(info.bytes_received, out);
     case Operator::kBytesSent: return putNumber(info.bytes_sent, out);
-    case Operator::kRequestHeadersBytes: return putNumber(in.request == nullptr ? 0 : info.request_head_bytes, out);
-    case Operator::kResponseHeadersBytes: return putNumber(in.response == nullptr ? 0 : info.response_head_bytes, out);
-    case Operator::kResponseTrailersBytes: return putNumber(info.response_trailer_bytes, out);
-    case Operator::kUpstreamWireSent: return putNumber(info.upstream_wire_sent, out);
-    case Operator::kUpstreamWireReceived: return putNumber(info.upstream_wire_received, out);
+    case Operator::kRequestHeadersBytes: return putNumber(in.request == nullptr ? 0 : http::bytesOf(*in.request), out);
+    case Operator::kResponseHeadersBytes: return putNumber(in.response == nullptr ? 0 : http::bytesOf(*in.response), out);
+    case Operator::kResponseTrailersBytes: return putNumber(in.trailers == nullptr ? 0 : in.trailers->bytes(), out);
+    case Operator::kUpstreamWireSent: return wire_known && putNumber(info.upstream_wire_sent, out);
+    case Operator::kUpstreamWireReceived: return wire_known && putNumber(info.upstream_wire_received, out);
     case Operator::kDuration: return putDuration(info.start, info.end, base::kMilli, out);
     case Operator::kCommonDuration:
       return putDuration(timePoint(info, from), timePoint(info, to), unit == 0 ? base::kMilli : unit == 1 ? base::kMicro : 1, out);
@@ -270,6 +344,9 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kDirectRemote: return putAddress(directOf(), Part::kAll, out);
     case Operator::kDirectRemoteIp: return putAddress(directOf(), Part::kIp, out);
     case Operator::kDirectRemotePort: return putAddress(directOf(), Part::kPort, out);
+    case Operator::kDirectLocal: return putAddress(localOf(), Part::kAll, out);
+    case Operator::kDirectLocalIp: return putAddress(localOf(), Part::kIp, out);
+    case Operator::kDirectLocalPort: return putAddress(localOf(), Part::kPort, out);
     case Operator::kTransportFailure: return connection != nullptr && putWithoutSpaces(connection->transport_failure, out);
     case Operator::kConnectionId: return putNumber(connection == nullptr ? 0 : connection->id, out);
     case Operator::kTerminationDetails: return connection != nullptr && put(connection->termination_details, out);
@@ -278,6 +355,7 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kFilterChainName:
       return connection != nullptr && connection->listener != nullptr && put(connection->listener->filter_chain, out);
     case Operator::kStreamId: return put(info.request_id, out);
+    case Operator::kUniqueId: return putUniqueId(out);
     case Operator::kHostname:
     case Operator::kEnvironment: return put(text, out, most);
     case Operator::kGrpcStatus: return putGrpc(in, unit, out);

@@ -184,5 +184,72 @@ TEST_F(FormatTest, AJsonProblemNamesItsLeaf) {
   EXPECT_EQ(json(root), "a: at position 0: unknown operator NOPE");
 }
 
+TEST_F(FormatTest, OperatorsHaveTheirOtherNames) {
+  request_.headers.add("x-a", "1");
+  response_.headers.add("x-b", "2");
+  trailers_.add("x-c", "3");
+  EXPECT_EQ(print("%REQUEST_HEADER(X-A)% %RESPONSE_HEADER(X-B)% %RESPONSE_TRAILER(X-C)%"), "1 2 3");
+}
+
+TEST_F(FormatTest, PathsComeWithAndWithoutQueryAndAsTheClientSentThem) {
+  EXPECT_EQ(print("%PATH% %PATH(NQ)% %PATH(WQ:PATH)% %PATH(NQ:ORIG)%"), "/a?b=c /a /a?b=c -");
+  request_.headers.add("x-envoy-original-path", "/before?q");
+  EXPECT_EQ(print("%PATH% %PATH(NQ)% %PATH(WQ:PATH)% %PATH(WQ:ORIG):4%"), "/before?q /before /a?b=c /bef");
+  EXPECT_EQ(print("%PATH(XX)%"), "at position 0: PATH takes WQ or NQ");
+}
+
+TEST_F(FormatTest, QueryParametersAreFoundByName) {
+  request_.path = "/a?one=1&two&three=x%20y#end";
+  EXPECT_EQ(print("%QUERY_PARAM(one)% %QUERY_PARAM(two)% %QUERY_PARAM(three):2% %QUERY_PARAM(four)%"), "1 - x% -");
+  EXPECT_EQ(print("%QUERY_PARAMS%"), "one=1&two&three=x%20y");
+  EXPECT_EQ(print("%QUERY_PARAMS(DECODED)%"), "one=1&two&three=x y");
+  request_.path = "/a?x=%0a%00";   // what would break a line stays as it is
+  EXPECT_EQ(print("%QUERY_PARAMS(DECODED)%"), "x=%0a%00");
+  request_.path = "/a";
+  EXPECT_EQ(print("%QUERY_PARAMS% %QUERY_PARAM(x)%"), "- -");
+}
+
+TEST_F(FormatTest, SizesOfHeadsAreNamesAndValues) {
+  request_.headers.add("x-a", "12345");
+  response_.headers.add("x-b", "1");
+  trailers_.add("t", "22");
+  //            :method GET    :path /a?b=c   :authority h.test   :scheme http   x-a 12345
+  const int request = 7 + 3 + 5 + 6 + 10 + 6 + 7 + 4 + 3 + 5;
+  EXPECT_EQ(print("%REQUEST_HEADERS_BYTES% %RESPONSE_HEADERS_BYTES% %RESPONSE_TRAILERS_BYTES%"),
+            std::to_string(request) + " " + std::to_string(7 + 3 + 3 + 1) + " 3");
+}
+
+TEST_F(FormatTest, EachUniqueIdIsAnother) {
+  const std::string one = print("%UNIQUE_ID%"), two = print("%UNIQUE_ID%");
+  EXPECT_EQ(one.size(), 36u);
+  EXPECT_EQ(one[14], '4');
+  EXPECT_NE(one, two);
+}
+
+TEST_F(FormatTest, TheUpstreamsAddressIsOnlyThereWithAConnection) {
+  stream::HostInfo host;
+  host.address = *base::Address::parseIp("10.0.0.1", 80);
+  host.address_text = "10.0.0.1:80";
+  info_.host = &host;
+  EXPECT_EQ(print("%UPSTREAM_HOST% %UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_REMOTE_PORT%"), "10.0.0.1:80 - -");
+  info_.upstream_local = *base::Address::parseIp("10.0.0.2", 999);
+  EXPECT_EQ(print("%UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_REMOTE_PORT%"), "10.0.0.1:80 80");
+}
+
+TEST_F(FormatTest, WireBytesOfHttp2AreNotKnown) {
+  info_.upstream_wire_sent = 10;
+  EXPECT_EQ(print("%UPSTREAM_WIRE_BYTES_SENT%"), "10");
+  info_.has_upstream_protocol = true;
+  info_.upstream_protocol = http::Protocol::kHttp2;
+  EXPECT_EQ(print("%UPSTREAM_WIRE_BYTES_SENT%"), "-");
+}
+
+TEST_F(FormatTest, AGrpcStatusByNumberIsANumberInJson) {
+  request_.headers.add("content-type", "application/grpc");
+  trailers_.add("grpc-status", "5");
+  EXPECT_EQ(json(text("%GRPC_STATUS(NUMBER)%")), "5\n");
+  EXPECT_EQ(json(text("%GRPC_STATUS%")), "\"NotFound\"\n");
+}
+
 }  // namespace
 }  // namespace outrider::format

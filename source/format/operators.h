@@ -16,6 +16,9 @@ enum class Params : uint8_t { kNone, kOptional, kRequired };
   X("RESP", kResp, kRequired, true, false)                                           \
   X("TRAILER", kTrailer, kRequired, true, false)                                     \
   X("REQ_WITHOUT_QUERY", kReqWithoutQuery, kRequired, true, false)                   \
+  X("PATH", kPath, kOptional, true, false)                                           \
+  X("QUERY_PARAM", kQueryParam, kRequired, true, false)                              \
+  X("QUERY_PARAMS", kQueryParams, kOptional, true, false)                            \
   X("START_TIME", kStartTime, kOptional, false, false)                               \
   X("START_TIME_LOCAL", kStartTimeLocal, kOptional, false, false)                    \
   X("EMIT_TIME", kEmitTime, kOptional, false, false)                                 \
@@ -64,6 +67,9 @@ enum class Params : uint8_t { kNone, kOptional, kRequired };
   X("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", kDirectRemote, kNone, false, false)          \
   X("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", kDirectRemoteIp, kNone, false, false) \
   X("DOWNSTREAM_DIRECT_REMOTE_PORT", kDirectRemotePort, kNone, false, true)          \
+  X("DOWNSTREAM_DIRECT_LOCAL_ADDRESS", kDirectLocal, kNone, false, false)            \
+  X("DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", kDirectLocalIp, kNone, false, false) \
+  X("DOWNSTREAM_DIRECT_LOCAL_PORT", kDirectLocalPort, kNone, false, true)            \
   X("DOWNSTREAM_TRANSPORT_FAILURE_REASON", kTransportFailure, kNone, false, false)   \
   X("CONNECTION_ID", kConnectionId, kNone, false, true)                              \
   X("CONNECTION_TERMINATION_DETAILS", kTerminationDetails, kNone, false, false)      \
@@ -71,6 +77,7 @@ enum class Params : uint8_t { kNone, kOptional, kRequired };
   X("TLS_JA3_FINGERPRINT", kJa3, kNone, false, false)                                \
   X("FILTER_CHAIN_NAME", kFilterChainName, kNone, false, false)                      \
   X("STREAM_ID", kStreamId, kNone, false, false)                                     \
+  X("UNIQUE_ID", kUniqueId, kNone, false, false)                                     \
   X("HOSTNAME", kHostname, kNone, false, false)                                      \
   X("ENVIRONMENT", kEnvironment, kRequired, true, false)                             \
   X("GRPC_STATUS", kGrpcStatus, kOptional, false, false)                             \
@@ -117,14 +124,20 @@ inline constexpr std::string_view kOperatorsWithoutData[] = {
     "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
     "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED", "DOWNSTREAM_HANDSHAKE_DURATION", "ROUNDTRIP_DURATION",
     "VIRTUAL_CLUSTER_NAME", "DYNAMIC_METADATA", "CLUSTER_METADATA", "UPSTREAM_METADATA", "ROUTE_METADATA", "METADATA",
-    "FILTER_STATE", "UPSTREAM_FILTER_STATE", "UNIQUE_ID", "TRACE_ID", "CEL", "CUSTOM_FLAGS", "TLS_JA4_FINGERPRINT",
-    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS", "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_DIRECT_LOCAL_PORT",
+    "FILTER_STATE", "UPSTREAM_FILTER_STATE", "TRACE_ID", "CEL", "CUSTOM_FLAGS", "TLS_JA4_FINGERPRINT",
     "DOWNSTREAM_PEER_EMAIL_SAN", "DOWNSTREAM_PEER_OTHERNAME_SAN", "DOWNSTREAM_LOCAL_IP_SAN", "DOWNSTREAM_LOCAL_EMAIL_SAN",
     "DOWNSTREAM_LOCAL_OTHERNAME_SAN", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
     "DOWNSTREAM_PEER_CHAIN_SERIALS", "UPSTREAM_LOCAL_IP_SAN", "UPSTREAM_HOSTS_ATTEMPTED", "UPSTREAM_HOST_NAMES_ATTEMPTED",
-    "UPSTREAM_HOST_IDS_ATTEMPTED", "UPSTREAM_CONNECTION_IDS_ATTEMPTED", "QUERY_PARAM", "QUERY_PARAMS", "PATH", "COALESCE",
+    "UPSTREAM_HOST_IDS_ATTEMPTED", "UPSTREAM_CONNECTION_IDS_ATTEMPTED", "COALESCE",
     "DOWNSTREAM_LOCAL_CLOSE_REASON", "DOWNSTREAM_DETECTED_CLOSE_TYPE", "UPSTREAM_DETECTED_CLOSE_TYPE",
     "UPSTREAM_LOCAL_CLOSE_REASON", "NETWORK_NAMESPACE"};
+
+// Other names of the same.
+struct OperatorAlias {
+  std::string_view name, of;
+};
+inline constexpr OperatorAlias kOperatorAliases[] = {
+    {"REQUEST_HEADER", "REQ"}, {"RESPONSE_HEADER", "RESP"}, {"RESPONSE_TRAILER", "TRAILER"}};
 
 enum class Operator : uint8_t {
 #define OUTRIDER_OPERATOR_ID(name, id, params, length, number) id,

@@ -39,6 +39,7 @@ enum class ResetReason : uint8_t {
 struct CodecError {
   uint16_t status = 400;       // what a server would answer; 502 on the client side
   std::string_view details;
+  bool answered = false;       // the codec ends the stream by itself: the event is for the log
 };
 
 // ---- Server side (downstream) ----
@@ -100,7 +101,8 @@ class ServerCodec {
   virtual ~ServerCodec() = default;
   virtual Protocol protocol() const = 0;
   virtual Feed feed(base::Buffer& in) = 0;
-  // The client half-closed: no new bytes come, and feed() only after onWantFeed(). Complete requests are still answered.
+  // The client half-closed: no new bytes come, and feed() only after onWantFeed(). H1: complete requests are still answered.
+  // H2: a client that can neither acknowledge nor open windows has left; every stream ends with kConnectionClosed.
   virtual void onPeerFinished() = 0;
   virtual void fill(base::Buffer& out) = 0;      // moves what may be written now (h1 already wrote to `out`)
   virtual void onOutputDrained() = 0;            // the connection's out buffer fell below half: streams get onRoom()

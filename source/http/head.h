@@ -41,6 +41,13 @@ struct RequestHead {
   std::string_view pathWithoutQuery() const { return path.substr(0, path.find('?')); }
 };
 
+// Envoy's reckoning of a head's size: names and values, pseudo-headers among them, without separators.
+inline size_t bytesOf(const RequestHead& head) {
+  const auto beside = [](std::string_view name, std::string_view value) { return value.empty() ? 0 : name.size() + value.size(); };
+  return head.headers.bytes() + beside(":method", head.method) + beside(":path", head.path) + beside(":authority", head.authority) +
+         beside(":scheme", head.scheme);
+}
+
 struct ResponseHead {
   explicit ResponseHead(base::Arena& arena) : headers(arena) {}
 
@@ -50,5 +57,7 @@ struct ResponseHead {
   uint32_t wire_bytes = 0;
   HeaderMap headers;
 };
+
+inline size_t bytesOf(const ResponseHead& head) { return head.headers.bytes() + sizeof(":status") - 1 + 3; }
 
 }  // namespace outrider::http

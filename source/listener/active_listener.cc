@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "source/accesslog/access_log.h"
+
 namespace outrider::listener {
 
 // ---- first bytes ----
@@ -90,6 +92,24 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
 
 // ---- the listener ----
 
+struct ActiveListener::OldChains {
+  OldChains(event::TimerWheel& timers, DrainingRef draining)
+      : draining(std::move(draining)), timer(event::Timer::to<&OldChains::close>(timers, this)) {}
+  bool empty() const {
+    return std::all_of(chains.begin(), chains.end(), [](const auto& chain) { return chain->connections.empty(); });
+  }
+  void close() {
+    for (const auto& chain : chains) {
+      while (!chain->connections.empty()) chain->connections.front().closeNow("filter_chain_drained");
+    }
+    chains.clear();
+    draining.reset();
+  }
+  std::vector<std::unique_ptr<ActiveChain>> chains;
+  DrainingRef draining;
+  event::Timer timer;
+};
+
 ActiveListener::ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit) : worker_(worker), limit_(limit) {}
 
 ActiveListener::~ActiveListener() {
@@ -97,42 +117,37 @@ ActiveListener::~ActiveListener() {
   closeAll();
 }
 
-void ActiveListener::apply(ListenerVersionRef version) {
-  std::erase_if(old_chains_, [](const auto& chain) { return chain->connections.empty(); });
+void ActiveListener::apply(ListenerVersionRef version, base::Nanos drain_time, DrainingRef draining) {
+  std::erase_if(old_chains_, [](const auto& old) { return old->empty(); });
   std::vector<std::unique_ptr<ActiveChain>> former;
   former.swap(chains_);
   for (const ListenerVersion::Chain& next : version->chains) {
-    // Paired by name, else by an equal match.
-    const auto same = std::find_if(former.begin(), former.end(), [&](const auto& old) {
-      if (old == nullptr) return false;
-      const std::string& name = (*old->part)->info.filter_chain;
-      return name.empty() && next.part->info.filter_chain.empty() ? old->match == next.match
-                                                                  : name == next.part->info.filter_chain;
-    });
+    const auto same = std::find_if(former.begin(), former.end(),
+                                   [&](const auto& old) { return old != nullptr && next.succeeds(old->spec); });
     if (same == former.end()) {
       auto chain = std::make_unique<ActiveChain>();
       chain->part = config::makePart<filter::ChainPart>(next.part, worker_.main);
-      chain->match = next.match;
-      chain->hash = next.hash;
+      chain->spec = next;
       chains_.push_back(std::move(chain));
       continue;
     }
     std::unique_ptr<ActiveChain> chain = std::move(*same);
-    chain->match = next.match;
+    chain->spec = next;
     if (chain->part->shared() != next.part) {
       // Connections stay; what starts on them from now on takes the new config.
       chain->part = config::makePart<filter::ChainPart>(next.part, worker_.main);
-      chain->hash = next.hash;
       chain->connections.forEach([&](filter::NetworkChain& each) { each.update(chain->part); });
     }
     chains_.push_back(std::move(chain));
   }
-  for (std::unique_ptr<ActiveChain>& left : former) {
-    if (left == nullptr || left->connections.empty()) continue;
-    left->connections.forEach([](filter::NetworkChain& each) { each.drain(); });
-    old_chains_.push_back(std::move(left));
-  }
   version_ = std::move(version);
+  std::erase_if(former, [](const auto& left) { return left == nullptr || left->connections.empty(); });
+  if (former.empty()) return;
+  auto old = std::make_unique<OldChains>(worker_.loop.timers(), std::move(draining));
+  old->chains = std::move(former);
+  old->timer.armIn(drain_time);
+  for (const auto& chain : old->chains) chain->connections.forEach([](filter::NetworkChain& each) { each.drain(); });
+  old_chains_.push_back(std::move(old));
 }
 
 void ActiveListener::listen(std::vector<std::shared_ptr<net::ListenSocket>> sockets) {
@@ -163,11 +178,10 @@ void ActiveListener::drainAll() {
 
 void ActiveListener::closeAll() {
   while (!pending_.empty()) delete &pending_.popFront();
-  for (auto* group : {&chains_, &old_chains_}) {
-    for (const auto& chain : *group) {
-      while (!chain->connections.empty()) chain->connections.front().closeNow("listener_closed");
-    }
+  for (const auto& chain : chains_) {
+    while (!chain->connections.empty()) chain->connections.front().closeNow("listener_closed");
   }
+  for (const auto& old : old_chains_) old->close();
 }
 
 base::Address ActiveListener::localOf(int fd) const {
@@ -213,6 +227,16 @@ void ActiveListener::start(int fd, const base::Address& local, const base::Addre
   if (index == ChainMatcher::kNoChain) index = version_->default_chain;
   if (index == ChainMatcher::kNoChain) {
     version_->stats.inc(ListenerStat::kNoFilterChainMatch);
+    if (!version_->access_logs.empty()) {
+      stream::ConnectionInfo connection;
+      connection.direct_remote = connection.remote = remote;
+      connection.local = to;
+      connection.requested_server_name = first.server_name;
+      stream::StreamInfo info;
+      info.flags.set(stream::ResponseFlag::kNoRouteFound);
+      info.details = "filter_chain_not_found";
+      log(info, connection, worker_.loop.now());
+    }
     refuse(fd);
     return;
   }
@@ -235,7 +259,23 @@ void ActiveListener::onChainClosed(filter::NetworkChain& chain, net::CloseReason
   }
   version_->stats.record(ListenerStat::kCxLength,
                          static_cast<uint64_t>((worker_.loop.now() - chain.connection().startedAt()) / base::kMilli));
+  if (!version_->access_logs.empty()) {
+    stream::StreamInfo info;
+    info.bytes_received = chain.connection().bytesRead();
+    info.bytes_sent = chain.connection().bytesWritten();
+    log(info, chain.info(), chain.connection().startedAt());
+  }
   forget();
+}
+
+// The listener's own logs: one entry a connection, at its end.
+void ActiveListener::log(stream::StreamInfo& info, const stream::ConnectionInfo& connection, base::Nanos started) const {
+  info.connection = &connection;
+  info.remote = connection.remote;
+  info.start = started;
+  info.end = worker_.loop.now();
+  info.start_wall = worker_.loop.wall() - (info.end - info.start);
+  for (const auto& each : version_->access_logs) each->log({nullptr, nullptr, nullptr, info, true});
 }
 
 void ActiveListener::forget() {

@@ -26,8 +26,9 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
   ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit);
   ~ActiveListener();
 
-  // The first version, or the next one; touches no descriptor.
-  void apply(ListenerVersionRef version);
+  // The first version, or the next one; touches no descriptor. Connections of chains that are gone drain, and are cut after
+  // `drain_time`; `draining` is held until then.
+  void apply(ListenerVersionRef version, base::Nanos drain_time, DrainingRef draining);
   // Accepts on this worker's descriptors of these sockets, instead of those before: their queues are served first.
   void listen(std::vector<std::shared_ptr<net::ListenSocket>> sockets);
   // No further accepts. `take_queue`: what the kernel has accepted is served first (the descriptor is about to be closed).
@@ -45,11 +46,12 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
   class Pending;                               // a connection whose first bytes are looked at
   struct PendingTag;
   struct ActiveChain {
+    ListenerVersion::Chain spec;
     filter::ChainRef part;
-    ChainMatchSpec match;
-    uint64_t hash = 0;
     base::IntrusiveList<filter::NetworkChain, filter::NetworkChainTag> connections;
   };
+
+  struct OldChains;                            // of one former version
 
   void onAccepted(int fd, const base::Address& remote) override;
   void onAcceptFailed(int error) override;
@@ -57,6 +59,7 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
   void start(int fd, const base::Address& local, const base::Address& remote, const filter::FirstBytes& first,
              base::Buffer& prefix);
   void refuse(int fd);
+  void log(stream::StreamInfo& info, const stream::ConnectionInfo& connection, base::Nanos started) const;
   void forget();
   base::Address localOf(int fd) const;
 
@@ -64,7 +67,7 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
   ConnectionLimit& limit_;
   ListenerVersionRef version_;
   std::vector<std::unique_ptr<ActiveChain>> chains_;     // of the current version, by its indexes
-  std::vector<std::unique_ptr<ActiveChain>> old_chains_; // of former versions, draining
+  std::vector<std::unique_ptr<OldChains>> old_chains_;   // draining
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::vector<std::shared_ptr<net::ListenSocket>> sockets_;
   base::IntrusiveList<Pending, PendingTag> pending_;

@@ -1,24 +1,45 @@
 #include "source/listener/listener_manager.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace outrider::listener {
 
-ListenerManager::ListenerManager(stats::Store& stats, size_t workers, Post post)
-    : stats_(stats.scope("listener_manager.", kManagerTable)), workers_(workers), post_(std::move(post)) {
+ListenerManager::ListenerManager(stats::Store& stats, size_t workers, Post post, base::Nanos drain_time)
+    : stats_(stats.scope("listener_manager.", kManagerTable)),
+      workers_(workers),
+      post_(std::move(post)),
+      drain_time_(drain_time) {
   stats_.set(ManagerStat::kActive, 0);
   stats_.set(ManagerStat::kWarming, 0);
   stats_.set(ManagerStat::kDraining, 0);
   stats_.set(ManagerStat::kChainsDraining, 0);
 }
 
-absl::Status ListenerManager::openSockets(const ListenerVersion& version,
-                                          const std::vector<std::shared_ptr<net::ListenSocket>>& ours,
-                                          std::vector<std::shared_ptr<net::ListenSocket>>& out) {
+void ListenerManager::remember(const Sockets& left) {
+  std::erase_if(left_, [](const auto& socket) { return socket.expired(); });
+  left_.insert(left_.end(), left.begin(), left.end());
+}
+
+absl::Status ListenerManager::openSockets(const ListenerVersion& version, const Sockets& ours, Sockets& out) {
   if (!version.bind_to_port) return absl::OkStatus();
+  Sockets known = ours;
+  for (const auto& socket : left_) {
+    if (auto alive = socket.lock()) known.push_back(std::move(alive));
+  }
   for (const base::Address& address : version.addresses) {
     bool join = false;
-    for (const auto& socket : ours) join |= socket->asked() == address || socket->local() == address;
+    std::shared_ptr<net::ListenSocket> kept;
+    for (const auto& socket : known) {
+      if (socket->asked() != address && socket->local() != address) continue;
+      join = true;
+      if (socket->options() == version.options) kept = socket;
+    }
+    if (kept != nullptr) {
+      out.push_back(std::move(kept));
+      continue;
+    }
     auto socket = net::ListenSocket::open(address, version.options, workers_, join);
     if (!socket.ok()) return absl::Status(socket.status().code(), absl::StrCat(version.name, ": ", socket.status().message()));
     out.push_back(*std::move(socket));
@@ -31,7 +52,7 @@ absl::Status ListenerManager::put(ListenerVersionRef version) {
   auto change = std::make_shared<ListenerChange>();
   change->version = version;
   if (at == entities_.end()) {
-    std::vector<std::shared_ptr<net::ListenSocket>> sockets;
+    Sockets sockets;
     if (absl::Status status = openSockets(*version, {}, sockets); !status.ok()) {
       stats_.inc(ManagerStat::kCreateFailure);
       return status;
@@ -54,13 +75,14 @@ absl::Status ListenerManager::put(ListenerVersionRef version) {
   const bool same_sockets = before.addresses == version->addresses && before.options == version->options &&
                             before.bind_to_port == version->bind_to_port;
   if (!same_sockets) {
-    std::vector<std::shared_ptr<net::ListenSocket>> sockets;
+    Sockets sockets;
     if (absl::Status status = openSockets(*version, entity.active.sockets, sockets); !status.ok()) {
       stats_.inc(ManagerStat::kCreateFailure);
       return status;
     }
     change->sockets = sockets;
     change->new_sockets = true;
+    remember(entity.active.sockets);
     entity.active.sockets = std::move(sockets);
   } else {
     stats_.inc(ManagerStat::kInPlaceUpdated);
@@ -70,6 +92,11 @@ absl::Status ListenerManager::put(ListenerVersionRef version) {
     for (const ListenerVersion::Chain& old : before.chains) kept |= old.part == chain.part;
     if (!kept) stats_.inc(ManagerStat::kPartsRebuilt);
   }
+  change->drain_time = drain_time_;
+  const auto gone = std::count_if(before.chains.begin(), before.chains.end(), [&](const ListenerVersion::Chain& old) {
+    return std::none_of(version->chains.begin(), version->chains.end(), [&](const auto& next) { return next.succeeds(old); });
+  });
+  if (gone > 0) change->draining = std::make_shared<const Draining>(stats_, ManagerStat::kChainsDraining, gone);
   entity.active.version = std::move(version);
   stats_.inc(ManagerStat::kModified);
   post_(std::move(change));
@@ -82,6 +109,8 @@ absl::Status ListenerManager::remove(const std::string& name, base::Nanos drain_
   auto change = std::make_shared<ListenerChange>();
   change->id = at->second.id;
   change->drain_time = drain_time;
+  change->draining = std::make_shared<const Draining>(stats_, ManagerStat::kDraining, 1);
+  remember(at->second.active.sockets);
   entities_.erase(at);
   stats_.inc(ManagerStat::kRemoved);
   stats_.set(ManagerStat::kActive, entities_.size());

@@ -20,7 +20,8 @@ class ListenerManager final {
  public:
   // Posts a change to every worker's mailbox, to be applied by its WorkerListeners.
   using Post = std::function<void(std::shared_ptr<const ListenerChange>)>;
-  ListenerManager(stats::Store& stats, size_t workers, Post post);
+  // `drain_time`: what connections of removed or changed chains have until they are cut.
+  ListenerManager(stats::Store& stats, size_t workers, Post post, base::Nanos drain_time = 600 * base::kSecond);
 
   // The next version of a listener, ready to serve (what it waited for is there). Equal content is found by the caller.
   absl::Status put(ListenerVersionRef version);
@@ -41,12 +42,17 @@ class ListenerManager final {
     uint32_t id;
     Active active;
   };
-  absl::Status openSockets(const ListenerVersion& version, const std::vector<std::shared_ptr<net::ListenSocket>>& ours,
-                           std::vector<std::shared_ptr<net::ListenSocket>>& out);
+  using Sockets = std::vector<std::shared_ptr<net::ListenSocket>>;
+  // `ours`: what this listener has now. An address keeps its socket, also from a listener that is gone and whose workers have
+  // not heard of it yet: the address is never without a listener in between.
+  absl::Status openSockets(const ListenerVersion& version, const Sockets& ours, Sockets& out);
+  void remember(const Sockets& left);
 
   ManagerStats stats_;
   const size_t workers_;
   Post post_;
+  const base::Nanos drain_time_;
+  std::vector<std::weak_ptr<net::ListenSocket>> left_;   // no listener's, perhaps still in workers
   std::map<std::string, Entity> entities_;
   uint32_t next_id_ = 0;
 };

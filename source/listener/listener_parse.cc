@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/ascii.h"
 #include "envoy/config/listener/v3/listener.pb.h"
+#include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
 #include "source/config/any.h"
 
 namespace outrider::listener {
@@ -273,10 +274,28 @@ class Parser {
       part->factory = entry->parse(type, bytesOf(filter.typed_config()), context);
     }
     out.part = std::move(part);
+    out.admission = admission(in.transport_socket());
     if (before_ == nullptr) return;
     for (const ListenerVersion::Chain& old : before_->chains) {
       if (old.hash == out.hash && old.part->info.filter_chain == in.name()) out.part = old.part;
     }
+  }
+
+  // Certificates, ALPN and ciphers may change under a connection that stays; who may have one at all may not.
+  uint64_t admission(const core::TransportSocket& in) {
+    envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext tls;
+    if (!config::innerType(in.typed_config()).ends_with(".DownstreamTlsContext") || !tls.ParseFromString(bytesOf(in.typed_config()))) {
+      return std::hash<std::string>()(in.typed_config().type_url());
+    }
+    envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext who;
+    *who.mutable_require_client_certificate() = tls.require_client_certificate();
+    auto& common = *tls.mutable_common_tls_context();
+    common.clear_tls_certificates();
+    common.clear_tls_certificate_sds_secret_configs();
+    common.clear_alpn_protocols();
+    common.clear_tls_params();
+    *who.mutable_common_tls_context() = common;
+    return std::hash<std::string>()(who.SerializeAsString());
   }
 
   std::string bytesOf(const google::protobuf::Any& any) {

@@ -1,6 +1,9 @@
 // Counters of listeners and of their manager, under Envoy's names ("listener.<address>.", "listener_manager.").
 #pragma once
 
+#include <memory>
+#include <utility>
+
 #include "source/stats/stats.h"
 
 namespace outrider::listener {
@@ -37,5 +40,20 @@ using ListenerStats = stats::Set<ListenerStat>;
   G(kWorkersStarted, "workers_started")
 OUTRIDER_STATS(ManagerStat, kManagerTable, OUTRIDER_LISTENER_MANAGER_STATS)
 using ManagerStats = stats::Set<ManagerStat>;
+
+// Counts `n` in a gauge of the manager for as long as somebody holds it; the last holder may be on any thread with a slot.
+class Draining final {
+ public:
+  Draining(ManagerStats stats, ManagerStat gauge, int64_t n) : stats_(std::move(stats)), gauge_(gauge), n_(n) { stats_.inc(gauge_, n_); }
+  ~Draining() { stats_.dec(gauge_, n_); }
+  Draining(const Draining&) = delete;
+  Draining& operator=(const Draining&) = delete;
+
+ private:
+  const ManagerStats stats_;
+  const ManagerStat gauge_;
+  const int64_t n_;
+};
+using DrainingRef = std::shared_ptr<const Draining>;
 
 }  // namespace outrider::listener

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 #include "source/base/address.h"
@@ -38,6 +39,10 @@ struct ListenerVersion {
     ChainMatchSpec match;
     std::shared_ptr<const filter::ChainPart> part;
     uint64_t hash = 0;                              // of the chain's config: equal means the same
+    uint64_t admission = 0;                         // of what decides who may connect: TLS or not, which client certificates
+    // Does this chain go on with the connections of `old`? The same name, else (both without) the same match, and nothing changed
+    // in who may connect: no connection outlives its permission. A filter of another type cannot take connections over either.
+    bool succeeds(const Chain& old) const;
   };
   std::vector<Chain> chains;                        // the default chain, if any, is the last one
   int default_chain = ChainMatcher::kNoChain;
@@ -45,6 +50,15 @@ struct ListenerVersion {
   std::vector<std::shared_ptr<const accesslog::AccessLog>> access_logs;   // connections without a chain, mostly
   ListenerStats stats;
 };
+inline bool ListenerVersion::Chain::succeeds(const Chain& old) const {
+  const std::string& name = part->info.filter_chain;
+  if (name != old.part->info.filter_chain || (name.empty() && match != old.match)) return false;
+  if (admission != old.admission) return false;
+  const filter::NetworkFilterFactory& mine = *part->factory;
+  const filter::NetworkFilterFactory& theirs = *old.part->factory;
+  return typeid(mine) == typeid(theirs);
+}
+
 using ListenerVersionRef = std::shared_ptr<const ListenerVersion>;
 
 }  // namespace outrider::listener

@@ -6,9 +6,10 @@ namespace outrider::listener {
 
 // A removed listener whose connections get the drain time to end.
 struct WorkerListeners::Leaving {
-  Leaving(WorkerListeners& owner, std::unique_ptr<ActiveListener> listener, base::Nanos drain_time)
+  Leaving(WorkerListeners& owner, std::unique_ptr<ActiveListener> listener, base::Nanos drain_time, DrainingRef draining)
       : owner(owner),
         listener(std::move(listener)),
+        draining(std::move(draining)),
         timer(event::Timer::to<&Leaving::onTime>(owner.worker_.loop.timers(), this)),
         look(event::Deferred::to<&Leaving::onLook>(this)) {
     this->listener->onEmpty([this] { this->owner.worker_.loop.defer(look); });
@@ -25,6 +26,7 @@ struct WorkerListeners::Leaving {
   }
   WorkerListeners& owner;
   std::unique_ptr<ActiveListener> listener;
+  DrainingRef draining;
   event::Timer timer;
   event::Deferred look;
 };
@@ -40,13 +42,13 @@ void WorkerListeners::apply(const ListenerChange& change) {
     slot->stopListening(true);
     slot->drainAll();
     if (slot->connections() > 0) {
-      leaving_.push_back(std::make_unique<Leaving>(*this, std::move(slot), change.drain_time));
+      leaving_.push_back(std::make_unique<Leaving>(*this, std::move(slot), change.drain_time, change.draining));
     }
     slot.reset();
     return;
   }
   if (slot == nullptr) slot = std::make_unique<ActiveListener>(worker_, limit_);
-  slot->apply(change.version);
+  slot->apply(change.version, change.drain_time, change.draining);
   if (change.new_sockets) slot->listen(change.sockets);
 }
 

@@ -16,6 +16,7 @@ struct ListenerChange {
   std::vector<std::shared_ptr<net::ListenSocket>> sockets;
   bool new_sockets = false;
   base::Nanos drain_time = 0;                                // of what is gone: cut after this
+  DrainingRef draining;                                      // the same, as counted; held by whoever still drains it
 };
 
 class WorkerListeners final {

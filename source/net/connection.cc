@@ -247,6 +247,7 @@ void Connection::afterWrite() {
 }
 
 void Connection::finishWriting() {
+  if (finish_) return;   // asked again from every onFlush: one FIN, and no flush that asks for the next
   finish_ = true;
   loop_.dirty(*this);
 }

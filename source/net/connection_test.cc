@@ -23,11 +23,15 @@ struct Recorder final : ConnectionSink {
     }
     eof |= end;
   }
-  void onFlush(base::Buffer&) override { ++flushes; }
+  void onFlush(base::Buffer&) override {
+    ++flushes;
+    if (finishes != nullptr) finishes->finishWriting();
+  }
   void onRoom() override { ++rooms; }
   void onClosed(CloseReason why) override { closed = why; }
   std::string text;
   bool connected = false, eof = false, leave = false;
+  Connection* finishes = nullptr;   // half-closed from every flush
   int flushes = 0, rooms = 0;
   CloseReason closed = CloseReason::kNone;
 };
@@ -119,6 +123,20 @@ TEST_F(ConnectionTest, ASlowPeerMakesTheBufferFullAndLaterGivesRoom) {
   }
   EXPECT_EQ(got, 4u << 20);
   EXPECT_EQ(sink_.rooms, 1);
+}
+
+TEST_F(ConnectionTest, FinishesOnceThoughEveryFlushAsksForIt) {
+  sink_.finishes = connection_.get();
+  connection_->out().append("last words");
+  connection_->markDirty();
+  turns();
+  EXPECT_EQ(peerReads(), "last words");
+  char byte;
+  EXPECT_EQ(::recv(fds_[1], &byte, 1, MSG_DONTWAIT), 0);
+  EXPECT_LT(sink_.flushes, 4);
+  ASSERT_EQ(::write(fds_[1], "on", 2), 2);   // the other way goes on
+  turns();
+  EXPECT_EQ(sink_.text, "on");
 }
 
 TEST_F(ConnectionTest, CloseAfterFlushWritesAllThenEnds) {

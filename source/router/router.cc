@@ -116,7 +116,20 @@ Verdict Router::refuse(uint16_t status, std::string_view body, std::string_view 
   Reply& reply = stream_.makeReply(status, body, details);
   reply.flag = flag;
   reply.reason = reason;
+  if (route_ != nullptr) editReply(reply);
   return Verdict::reply(reply);
+}
+
+// A reply of ours carries what the route adds to answers, and how often we tried.
+void Router::editReply(Reply& reply) {
+  auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
+  if (reply.headers != nullptr) headers->copyFrom(*reply.headers);
+  if (cluster_ && route_->virtualHost().response_attempt_count) {
+    headers->set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), std::max<uint16_t>(attempts_, 1)));
+  }
+  stream_.info().details = reply.details;   // for what the headers are made of
+  route_->applyResponse(*headers, pick_, formatInput());
+  reply.headers = headers;
 }
 
 Verdict Router::onRequest(http::RequestHead& head, bool last) {
@@ -158,30 +171,39 @@ Verdict Router::onRequest(http::RequestHead& head, bool last) {
   started_at_ = stream_.worker().loop.now();
   request_ended_ = last;
   startAttempt();
-  if (last) requestComplete();
+  if (last) {
+    requestComplete();
+  } else if (timeout_ > 0 && !head.upgrade.empty()) {
+    timer_.armIn(timeout_);   // an upgrade is answered before its bytes come
+  }
   return Verdict::next();
 }
 
 Verdict Router::redirect(const http::RequestHead& head) {
-  config_.stats.inc(RouterStat::kRqRedirect);
+  config_.stats.inc(RouterStat::kRqDirectResponse);   // as Envoy counts them
   Reply& reply = stream_.makeReply(route_->redirect().code, {}, "direct_response");
   reply.reason = "redirect";
   auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
   headers->add(HeaderId::kLocation, route_->location(head));
-  route_->applyResponse(*headers, pick_, formatInput());
   reply.headers = headers;
+  editReply(reply);
   return Verdict::reply(reply);
 }
 
-Verdict Router::direct(const http::RequestHead&) {
+Verdict Router::direct(const http::RequestHead& head) {
   config_.stats.inc(RouterStat::kRqDirectResponse);
-  Reply& reply = stream_.makeReply(route_->direct().status, route_->direct().body, "direct_response");
+  const uint16_t status = route_->direct().status;
+  Reply& reply = stream_.makeReply(status, route_->direct().body, "direct_response");
   reply.reason = "direct_response";
-  auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
-  route_->applyResponse(*headers, pick_, formatInput());
-  reply.headers = headers;
-  reply.content_type = headers->get(HeaderId::kContentType);
-  if (!reply.content_type.empty()) headers->remove(HeaderId::kContentType);
+  editReply(reply);
+  if ((status == 201 || status / 100 == 3) && !reply.headers->has(HeaderId::kLocation)) {
+    // What was asked for is where it is, unless the route says another place.
+    auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
+    headers->copyFrom(*reply.headers);
+    base::Arena& arena = stream_.arena();
+    headers->add(HeaderId::kLocation, arena.concat(arena.concat(head.scheme, "://"), head.authority, head.path));
+    reply.headers = headers;
+  }
   return Verdict::reply(reply);
 }
 
@@ -253,19 +275,21 @@ void Router::readRetries(const http::RequestHead& head) {
 
 Room Router::onRequestData(base::Buffer& data, bool last) {
   request_ended_ |= last;
-  if (keep_replay_) {
-    replay_.share(data);
-    if (replay_.size() > config_.buffer_limit) {
-      replay_.clear();
-      keep_replay_ = false;
-      cluster_->part().stats.inc(ClusterStat::kRetryOrShadowAbandoned);
-    }
-  }
   Room room = Room::kMore;
-  if (attempt_ != nullptr) {
-    room = attempt_->sendData(data, last);
+  if (attempt_ == nullptr) {
+    // Between two tries: the next one needs all of it, so what is too much waits at its source.
+    replay_.move(data);
+    if (replay_.size() > config_.buffer_limit) room = Room::kFull;
   } else {
-    data.clear();   // between two tries the replay has it
+    if (keep_replay_) {
+      replay_.share(data);
+      if (replay_.size() > config_.buffer_limit) {
+        replay_.clear();
+        keep_replay_ = false;
+        cluster_->part().stats.inc(ClusterStat::kRetryOrShadowAbandoned);
+      }
+    }
+    room = attempt_->sendData(data, last);
   }
   if (last) requestComplete();
   return room;
@@ -293,15 +317,23 @@ void Router::startAttempt() {
   attempt_started_ = stream_.worker().loop.now();
   upstream::Attempt::Options options;
   options.high_priority = route_->forward().high_priority;
+  options.fresh = std::exchange(stale_now_, false);
   options.downstream = head_->protocol;
   attempt_ = stream_.arena().make<upstream::Attempt>(*cluster_, stream_.arena(), static_cast<upstream::AttemptOwner&>(*this), options);
   const bool ended_with_head = request_ended_ && replay_.empty() && request_trailers_ == nullptr;
-  const upstream::Host* host = attempt_->pick({});
+  upstream::lb::LbContext context;
+  if (const config::RetrySpec* policy = route_->retry(); policy != nullptr && policy->avoid_previous_hosts && tried_count_ > 0) {
+    context.avoid = tried_;
+    context.avoid_count = tried_count_;
+    context.most_picks = policy->host_selection_attempts + 1;
+  }
+  const upstream::Host* host = attempt_->pick(context);
   if (host == nullptr) {
     stream_.wake();
     return;
   }
   stream_.info().host = host;
+  if (tried_count_ < kMostTried) tried_[tried_count_++] = host;
   if (route_->forward().auto_host_rewrite && !host->hostname.empty()) {
     route_->rewriteHost(*head_, host->hostname, !config_.suppress_envoy_headers);
   }
@@ -310,9 +342,9 @@ void Router::startAttempt() {
     base::Buffer again;
     again.share(replay_);
     const bool last = request_ended_ && request_trailers_ == nullptr;
-    if (!again.empty() || last) {
-      if (attempt_->sendData(again, last) == Room::kFull) stream_.pauseRequest(true);
-    }
+    bool full = false;
+    if (!again.empty() || last) full = attempt_->sendData(again, last) == Room::kFull;
+    stream_.pauseRequest(full);
     if (request_trailers_ != nullptr) attempt_->sendTrailers(*request_trailers_);
   }
   if (attempts_ > 1 && request_ended_ && try_timeout_ > 0) try_timer_.armIn(try_timeout_);
@@ -323,6 +355,7 @@ void Router::endAttempt() {
   try_timer_.cancel();
   if (attempt_ == nullptr) return;
   attempt_->abandon();
+  attempt_->fillInfo(stream_.info());
   // It stays in memory for what the log says of its host; the next attempt, or the end, destroys it.
   former_ = std::exchange(attempt_, nullptr);
 }
@@ -364,21 +397,22 @@ void Router::progress() {
 }
 
 void Router::countResponse(uint16_t status, bool final) {
-  const upstream::ClusterPart& part = cluster_->part();
-  const int klass = status / 100;
-  if (final) {
-    part.stats.inc(ClusterStat::kUpstreamRqCompleted);
-    if (klass >= 1 && klass <= 5) {
-      part.stats.inc(static_cast<ClusterStat>(static_cast<int>(ClusterStat::kUpstreamRq1xx) + klass - 1));
-    }
-    char code[4];
-    std::to_chars(code, code + 3, status);
-    part.codes->inc({code, 3});
-  } else {
-    char code[4];
-    std::to_chars(code, code + 3, status);
-    part.retried_codes->inc({code, 3});
+  using Answers = upstream::Cluster::Answers;
+  stats::Store& store = stream_.worker().stats;
+  if (!final) {
+    cluster_->countAnswer(Answers::kRetry, status, store);
+    return;
   }
+  const upstream::ClusterPart& part = cluster_->part();
+  part.stats.inc(ClusterStat::kUpstreamRqCompleted);
+  const int klass = status / 100;
+  if (klass >= 1 && klass <= 5) {
+    part.stats.inc(static_cast<ClusterStat>(static_cast<int>(ClusterStat::kUpstreamRq1xx) + klass - 1));
+  }
+  char code[8];
+  part.codes->inc({code, static_cast<size_t>(std::to_chars(code, code + sizeof code, status).ptr - code)});
+  const bool inside = head_->headers.get(HeaderId::kEnvoyInternal) == "true";
+  cluster_->countAnswer(inside ? Answers::kInternal : Answers::kExternal, status, store);
 }
 
 bool Router::retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const {
@@ -407,7 +441,9 @@ bool Router::retryOnHead(const http::ResponseHead& head, uint32_t& conditions) c
       conditions |= config::kRetryRetriableHeaders;
     }
     eachOf(asked_names_, [&](std::string_view name) {
-      if (head.headers.find(name) != nullptr) conditions |= config::kRetryRetriableHeaders;
+      char* lower = stream_.arena().bytes(name.size());
+      std::transform(name.begin(), name.end(), lower, http::lowerAscii);
+      if (head.headers.find(std::string_view(lower, name.size())) != nullptr) conditions |= config::kRetryRetriableHeaders;
     });
   }
   uint64_t grpc = 0;
@@ -438,14 +474,16 @@ void Router::takeHead() {
   head_forwarded_ = true;
   keep_replay_ = false;
   replay_.clear();
+  releaseRetry();
   try_timer_.cancel();
+  if (head.status == 101) timer_.cancel();   // from here on it is a tunnel
   countResponse(head.status, true);
   if (attempts_ > 1 && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
   const base::Nanos now = stream_.worker().loop.now();
   attempt_->fillInfo(info);
   info.details = "via_upstream";
   info.response_code = head.status;      // for what response headers are made of
-  if (!config_.suppress_envoy_headers) {
+  if (!config_.suppress_envoy_headers && request_ended_) {   // its time counts from the request's end
     head.headers.set(HeaderId::kEnvoyUpstreamServiceTime,
                      printNumber(stream_.arena(), static_cast<uint64_t>((now - std::max(attempt_started_, completed_at_)) / base::kMilli)));
   }
@@ -484,6 +522,7 @@ void Router::pumpResponse() {
     timer_.cancel();
     const base::Nanos now = stream_.worker().loop.now();
     stream_.info().last_upstream_rx = now;
+    attempt_->fillInfo(stream_.info());
     cluster_->part().stats.record(ClusterStat::kUpstreamRqTime, static_cast<uint64_t>((now - started_at_) / base::kMilli));
     return;
   }
@@ -523,7 +562,7 @@ void Router::attemptFailed() {
     return;
   }
   if (mayReplayStale()) {
-    stale_replayed_ = true;
+    stale_replayed_ = stale_now_ = true;
     cluster_->part().stats.inc(ClusterStat::kUpstreamRqStaleReplayed);
     endAttempt();
     retryNow();
@@ -564,14 +603,24 @@ void Router::attemptFailed() {
   failWith(reply);
 }
 
-void Router::failWith(const Reply& reply) {
+void Router::failWith(Reply& reply) {
+  editReply(reply);
   over_ = true;
+  releaseRetry();
   timer_.cancel();
   endAttempt();
   stream_.respondWith(reply);
 }
 
+// A retry counts against max_retries until its answer is known.
+void Router::releaseRetry() {
+  if (!retry_permit_) return;
+  retry_permit_ = false;
+  cluster_->endRetry(route_->forward().high_priority, retry_counted_);
+}
+
 bool Router::mayRetry(uint32_t conditions) {
+  releaseRetry();
   if ((conditions & retry_on_) == 0) return false;
   if (retries_left_ == 0) {
     cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryLimitExceeded);
@@ -579,10 +628,6 @@ bool Router::mayRetry(uint32_t conditions) {
     return false;
   }
   if (!keep_replay_) return false;                    // the request is no longer whole
-  if (!request_ended_ && attempt_ != nullptr && attempt_->head() != nullptr) {
-    config_.stats.inc(RouterStat::kRqRetrySkippedRequestNotComplete);
-    return false;
-  }
   if (!cluster_->tryRetry(route_->forward().high_priority, retry_counted_)) {
     cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryOverflow);
     stream_.info().flags.set(ResponseFlag::kUpstreamOverflow);
@@ -618,10 +663,6 @@ void Router::retryLater() {
 
 void Router::retryNow() {
   if (over_ || stream_.done()) return;
-  if (retry_permit_) {
-    retry_permit_ = false;
-    cluster_->endRetry(route_->forward().high_priority, retry_counted_);
-  }
   if (route_->virtualHost().request_attempt_count) {
     head_->headers.set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), attempts_ + 1u));
   }
@@ -639,7 +680,7 @@ void Router::onTimeout() {
     info.details = "response_timeout";
     over_ = true;
     endAttempt();
-    stream_.resetStream(ResetReason::kTimeout);
+    stream_.resetStream(ResetReason::kLocal);
     return;
   }
   countResponse(timeout_status_, true);
@@ -670,10 +711,7 @@ void Router::onStreamEnd(ResetReason) {
   over_ = true;
   timer_.cancel();
   back_off_.cancel();
-  if (retry_permit_) {
-    retry_permit_ = false;
-    cluster_->endRetry(route_->forward().high_priority, retry_counted_);
-  }
+  releaseRetry();
   endAttempt();
   replay_.clear();
 }

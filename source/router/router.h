@@ -45,13 +45,15 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   void pumpResponse();
   void attemptFailed();
   bool mayRetry(uint32_t conditions);
+  void releaseRetry();
   bool mayReplayStale() const;
   bool retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const;
   void retryLater();
   void retryNow();
   void onTimeout();
   void onTryTimeout();
-  void failWith(const filter::Reply& reply);
+  void failWith(filter::Reply& reply);
+  void editReply(filter::Reply& reply);
   format::Input formatInput() const;
   void countResponse(uint16_t status, bool final);
 
@@ -82,10 +84,13 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   std::string_view asked_names_;          // x-envoy-retriable-header-names
   base::Buffer replay_;
   bool keep_replay_ = false;
-  bool replay_complete_ = false;       // the whole body is in replay_
   bool retry_permit_ = false;          // a unit of the breaker is held
   bool retry_counted_ = false;
   bool stale_replayed_ = false;
+  bool stale_now_ = false;             // the attempt that begins wants a new connection
+  static constexpr size_t kMostTried = 8;
+  const upstream::Host* tried_[kMostTried];   // hosts of earlier attempts, to compare with only: they may be gone
+  uint8_t tried_count_ = 0;
   uint16_t attempts_ = 0;
 
   bool request_ended_ = false;

@@ -84,6 +84,11 @@ admin::Sources adminSources(Server& server) {
   out.refresh = [&server] { server.refreshStats(); };
   out.unsupported = [&server]() -> const std::vector<std::string>& { return server.unsupported(); };
   out.defaults = [&server] { return server.defaultsText(); };
+  out.resources = [&server](std::string_view type_url, const std::function<void(const config::ResourceView&)>& fn) {
+    server.hub().visit(type_url, fn);
+  };
+  out.version = [&server](std::string_view type_url) { return server.hub().version(type_url); };
+  out.listener_warms = [&server](const std::string& name) { return server.assembler().isWarming(name); };
   out.fail_health_check = [&server](bool fail) { server.failHealthCheck(fail); };
   out.drain_listeners = [&server](bool graceful, bool inbound_only, bool skip_exit) {
     server.drainListeners(graceful, inbound_only, skip_exit);

@@ -23,6 +23,7 @@
 #include "source/server/catalog.h"
 #include "source/server/concurrency.h"
 #include "source/server/version.h"
+#include "source/upstream/tls_transport_source.h"
 
 namespace outrider::server {
 namespace {
@@ -31,24 +32,6 @@ namespace {
 constexpr base::Nanos kDefaultDrain = 15 * base::kSecond;
 
 // A cluster's TLS context as pools use it.
-class TlsTransportSource final : public upstream::TransportSource {
- public:
-  explicit TlsTransportSource(std::shared_ptr<tls::LiveClientContext> context) : context_(std::move(context)) {}
-  std::unique_ptr<net::Transport> make(const upstream::TransportArgs& args) const override {
-    std::string alpn;   // in wire form: a length byte before each name
-    for (size_t i = 0; i < args.alpn_count; ++i) {
-      alpn += static_cast<char>(args.alpn[i].size());
-      alpn += args.alpn[i];
-    }
-    return context_->makeTransport({args.sni, alpn, args.host == nullptr ? std::string_view() : args.host->address_text});
-  }
-  bool ready() const override { return context_->ready(); }
-  bool secure() const override { return true; }
-  std::string_view failure() const override { return "TLS_error: secret is not supplied by SDS"; }
-
- private:
-  std::shared_ptr<tls::LiveClientContext> context_;
-};
 
 const sigset_t& followedSignals() {
   static const sigset_t signals = [] {
@@ -135,8 +118,12 @@ absl::Status Server::load() {
   const Concurrency concurrency = chooseConcurrency(flags_.concurrency, readCpuLimits());
   OUTRIDER_LOG(kInfo, kMain, "%s", concurrency.why.c_str());
   limitConnections();
+  auto node = bootstrap_->message.node();
+  xds::completeNode(node);
+  grpc_logs_ = std::make_shared<accesslog::GrpcLogs>(stats_, node.SerializeAsString());
   for (uint32_t i = 0; i < concurrency.workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(i + 1, loop_.mailbox(), stats_, limit_, &names_, loop_.clock()));
+    workers_.back()->logTo(*grpc_logs_);
   }
   const tls::SocketParse tls{contexts_, secrets_, stats_};
   main_view_ = std::make_unique<upstream::ClusterView>(loop_, loop_.mailbox(), 0, &names_);
@@ -151,19 +138,26 @@ absl::Status Server::load() {
         auto live = tls::parseClientSocket(spec.transport.type_url.substr(spec.transport.type_url.rfind('/') + 1), spec.transport.bytes,
                                            absl::StrCat("cluster.", spec.stat_name, "."), tls, found);
         if (live == nullptr) return absl::InvalidArgumentError(absl::StrCat("transport_socket.typed_config.", found.str()));
-        for (const config::SdsRef& ref : live->wants()) follower_->secretWanted(ref);
-        return upstream::TransportSourceRef(std::make_shared<TlsTransportSource>(std::move(live)));
+        follower_->clusterSecrets(spec.name, live->wants());
+        return upstream::TransportSourceRef(std::make_shared<upstream::TlsTransportSource>(std::move(live)));
       });
   listeners_ = std::make_unique<listener::ListenerManager>(stats_, workers_.size(),
                                                            [this](std::shared_ptr<const listener::ListenerChange> change) {
                                                              for (const auto& worker : workers_) worker->applyListener(change);
-                                                           });
+                                                           },
+                                                           flags_.drain_time_s.value_or(600) * base::kSecond);
   assembler_ = std::make_unique<xds::Assembler>(xds::AssemblerParts{
       loop_, stats_, names_, registry_, *checker_, {flags_.defaults == Flags::Defaults::kEnvoy}, *clusters_, *listeners_, tls,
       [this](config::RouteTableId id, std::shared_ptr<const config::RouteTable> table) {
         for (const auto& worker : workers_) worker->applyRoutes(id, table);
       },
-      [this](std::string_view bytes, config::Problems& found) { return accesslog::parseAccessLog(bytes, *log_files_, found); }});
+      [this](config::ScopeSetId id, std::shared_ptr<const config::ScopeIndex> scopes) {
+        for (const auto& worker : workers_) worker->applyScopes(id, scopes);
+      },
+      [this](std::string_view bytes, config::Problems& found) { return accesslog::parseAccessLog(bytes, *log_files_, found, grpc_logs_); },
+      [this](const envoy::config::core::v3::ConfigSource& source, std::string_view type_url, config::Problems& found) {
+        (void)hub_->check(source, type_url, found);
+      }});
   state_ = State::kInitializing;
   config_thread_ = std::make_unique<ConfigThread>();
   if (absl::Status status = startXds(problems); !status.ok()) return status;
@@ -245,6 +239,31 @@ absl::Status Server::startXds(config::Problems& problems) {
     const auto ads = problems.field("ads_config");
     if (!hub_->setAds(message.dynamic_resources().ads_config(), problems)) return absl::InvalidArgumentError(problems.str());
   }
+  {
+    const auto at = problems.field("dynamic_resources");
+    const auto& dynamic = message.dynamic_resources();
+    if (dynamic.has_cds_config()) {
+      const auto cds = problems.field("cds_config");
+      (void)hub_->check(dynamic.cds_config(), xds::kClusterType, problems);
+    }
+    if (dynamic.has_lds_config()) {
+      const auto lds = problems.field("lds_config");
+      (void)hub_->check(dynamic.lds_config(), xds::kListenerType, problems);
+    }
+    if (!dynamic.lds_resources_locator().empty()) problems.addAt("lds_resources_locator", dynamic.lds_resources_locator(), "is not implemented");
+    if (!dynamic.cds_resources_locator().empty()) problems.addAt("cds_resources_locator", dynamic.cds_resources_locator(), "is not implemented");
+  }
+  for (int i = 0; i < message.layered_runtime().layers_size(); ++i) {
+    const auto runtime = problems.field("layered_runtime");
+    const auto at = problems.element("layers", static_cast<size_t>(i));
+    const auto& layer = message.layered_runtime().layers(i);
+    if (layer.has_disk_layer()) problems.unsupported("disk_layer");
+    if (!layer.has_rtds_layer()) continue;
+    const auto rtds = problems.field("rtds_layer");
+    const auto source = problems.field("rtds_config");
+    (void)hub_->check(layer.rtds_layer().rtds_config(), xds::kRuntimeType, problems);
+  }
+  if (!problems.empty()) return absl::InvalidArgumentError(problems.str());
   const base::Nanos drain = flags_.drain_time_s.value_or(600) * base::kSecond;
   follower_ = std::make_unique<xds::Follower>(xds::FollowerParts{
       loop_, *hub_, *assembler_, *clusters_, [this](std::function<void()> job) { config_thread_->post(std::move(job)); },
@@ -252,8 +271,53 @@ absl::Status Server::startXds(config::Problems& problems) {
   return absl::OkStatus();
 }
 
+// Who serves the configuration is named in the bootstrap itself: nobody else could tell where it is.
+void Server::checkManagementClusters(config::Problems& problems) const {
+  const auto& dynamic = bootstrap_->message.dynamic_resources();
+  const auto at = problems.field("dynamic_resources");
+  const auto look = [&](const envoy::config::core::v3::ApiConfigSource& source) {
+    for (int i = 0; i < source.grpc_services_size(); ++i) {
+      if (!source.grpc_services(i).has_envoy_grpc()) continue;
+      const std::string& name = source.grpc_services(i).envoy_grpc().cluster_name();
+      if (clusters_->has(name)) continue;
+      const auto element = problems.element("grpc_services", static_cast<size_t>(i));
+      const auto grpc = problems.field("envoy_grpc");
+      problems.addAt("cluster_name", name, "no static cluster has this name", "one of static_resources.clusters");
+    }
+  };
+  if (dynamic.has_ads_config()) {
+    const auto ads = problems.field("ads_config");
+    look(dynamic.ads_config());
+  }
+  if (dynamic.cds_config().has_api_config_source()) {
+    const auto cds = problems.field("cds_config");
+    const auto api = problems.field("api_config_source");
+    look(dynamic.cds_config().api_config_source());
+  }
+  if (dynamic.lds_config().has_api_config_source()) {
+    const auto lds = problems.field("lds_config");
+    const auto api = problems.field("api_config_source");
+    look(dynamic.lds_config().api_config_source());
+  }
+}
+
 absl::Status Server::loadStatic(config::Problems& problems) {
   const auto& resources = bootstrap_->message.static_resources();
+  loadStaticResources(resources, problems);
+  checkManagementClusters(problems);
+  if (!problems.empty()) return absl::InvalidArgumentError(problems.str());
+  if (flags_.mode == Flags::Mode::kValidate) return absl::OkStatus();
+  for (xds::Assembler::ListenerDraft& draft : drafts_) {
+    if (absl::Status status = assembler_->applyListener(std::move(draft)); !status.ok()) return status;
+  }
+  drafts_.clear();
+  for (const auto& spec : clusters_of_bootstrap_) follower_->clusterApplied(*spec);
+  clusters_of_bootstrap_.clear();
+  follower_->listenersChanged();
+  return absl::OkStatus();
+}
+
+void Server::loadStaticResources(const envoy::config::bootstrap::v3::Bootstrap::StaticResources& resources, config::Problems& problems) {
   const auto in_static = problems.field("static_resources");
   for (int i = 0; i < resources.secrets_size(); ++i) {
     const auto at = problems.element("secrets", static_cast<size_t>(i));
@@ -278,19 +342,10 @@ absl::Status Server::loadStatic(config::Problems& problems) {
     xds::Assembler::ListenerDraft draft = assembler_->parseListener(resources.listeners(i), false, nullptr, problems);
     if (problems.size() > before) continue;
     if (draft.parsed.version->name.empty()) draft.parsed.version->name = absl::StrCat("listener_", i);
+    if (const absl::Status status = assembler_->checkClusters(draft); !status.ok()) problems.add(base::toStd(status.message()));
     // Nothing is bound before everything parsed.
     drafts_.push_back(std::move(draft));
   }
-  if (!problems.empty()) return absl::InvalidArgumentError(problems.str());
-  if (flags_.mode == Flags::Mode::kValidate) return absl::OkStatus();
-  for (xds::Assembler::ListenerDraft& draft : drafts_) {
-    if (absl::Status status = assembler_->applyListener(std::move(draft)); !status.ok()) return status;
-  }
-  drafts_.clear();
-  for (const auto& spec : clusters_of_bootstrap_) follower_->clusterApplied(*spec);
-  clusters_of_bootstrap_.clear();
-  follower_->listenersChanged();
-  return absl::OkStatus();
 }
 
 absl::Status Server::startAdmin(config::Problems& problems) {
@@ -322,7 +377,6 @@ std::string Server::defaultsText() const {
 }
 
 void Server::refreshStats() {
-  clusters_->refreshGauges();
   server_stats_.set(ServerStat::kLive, state() == State::kLive ? 1 : 0);
   // As in ServerInfo: LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING.
   constexpr uint64_t kNumbers[] = {2, 3, 0, 1};
@@ -365,10 +419,11 @@ void Server::startWorkers() {
 void Server::start() {
   printDefaults();
   const auto& dynamic = bootstrap_->message.dynamic_resources();
-  follower_->start(dynamic.has_cds_config() ? &dynamic.cds_config() : nullptr, dynamic.has_lds_config() ? &dynamic.lds_config() : nullptr,
+  follower_->start(bootstrap_->message.layered_runtime(), dynamic.has_cds_config() ? &dynamic.cds_config() : nullptr, dynamic.has_lds_config() ? &dynamic.lds_config() : nullptr,
                    [this] {
                      startWorkers();
                      state_ = State::kLive;
+                     server_stats_.record(ServerStat::kInitializationTime, static_cast<uint64_t>((loop_.wall() - started_at_) / base::kMilli));
                      OUTRIDER_LOG(kInfo, kMain, "all clusters and listeners are initialized; serving");
                    });
 }

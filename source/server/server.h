@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "source/accesslog/grpc_log.h"
 #include "source/accesslog/log_file.h"
 #include "source/admin/endpoint.h"
 #include "source/config/names.h"
@@ -59,10 +60,12 @@ class Server final : private event::IoHandler {
   const Flags& flags() const { return flags_; }
   const LoadedBootstrap& bootstrap() const { return *bootstrap_; }
   const std::vector<std::string>& unsupported() const { return unsupported_; }
+  const xds::Hub& hub() const { return *hub_; }
+  const xds::Assembler& assembler() const { return *assembler_; }
   const tls::ContextCache& tlsContexts() const { return *contexts_; }
   size_t workerCount() const { return workers_.size(); }
   std::string defaultsText() const;         // /outrider/defaults
-  void refreshStats();                      // gauges that are read when somebody looks
+  void refreshStats();                      // the process's own gauges, when somebody looks
   void reopenLogs();
   admin::Endpoint* admin() { return admin_.get(); }   // null: none is configured
   int stepUntilIdle();                      // tests: turns main and all workers until nothing happens
@@ -92,6 +95,7 @@ class Server final : private event::IoHandler {
   std::unique_ptr<config::Checker> checker_;
   std::unique_ptr<LoadedBootstrap> bootstrap_;
   std::unique_ptr<accesslog::LogFiles> log_files_;
+  std::shared_ptr<accesslog::GrpcLogs> grpc_logs_;
   tls::Secrets secrets_;
   std::shared_ptr<tls::ContextCache> contexts_;
   listener::ConnectionLimit limit_;

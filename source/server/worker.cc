@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "source/config/route_table.h"
+#include "source/config/scope_key.h"
 
 namespace outrider::server {
 
@@ -17,6 +18,10 @@ Worker::Worker(uint32_t slot, event::Mailbox& main, stats::Store& stats, listene
       idle_check_(event::Timer::to<&Worker::checkIdle>(loop_.timers(), this)) {}
 
 Worker::~Worker() { join(); }
+
+void Worker::logTo(accesslog::GrpcLogs& logs) {
+  log_streams_ = std::make_unique<accesslog::GrpcLogStreams>(logs, loop_, clusters_, context_.slot);
+}
 
 void Worker::start() {
   thread_ = std::thread([this] { run(); });
@@ -35,7 +40,9 @@ void Worker::finish() {
   // What lives here dies here: blocks, arenas and counts belong to this thread.
   listeners_.stopAccepting(false, false);
   listeners_.closeAll();
+  if (log_streams_ != nullptr) log_streams_->flushAll();
   loop_.turn(0);
+  log_streams_.reset();
   clusters_.shutdown();
   loop_.turn(0);
   base::Block::trimThisThread(0);
@@ -66,6 +73,12 @@ void Worker::applyListener(std::shared_ptr<const listener::ListenerChange> chang
 void Worker::applyRoutes(config::RouteTableId id, std::shared_ptr<const config::RouteTable> table) {
   mailbox().post([this, id, table = std::move(table)] {
     routes_.set(id, table == nullptr ? config::PartRef<config::RouteTable>() : config::makePart<config::RouteTable>(table, main_));
+  });
+}
+
+void Worker::applyScopes(config::ScopeSetId id, std::shared_ptr<const config::ScopeIndex> scopes) {
+  mailbox().post([this, id, scopes = std::move(scopes)] {
+    routes_.setScopes(id, scopes == nullptr ? config::PartRef<config::ScopeIndex>() : config::makePart<config::ScopeIndex>(scopes, main_));
   });
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "source/accesslog/grpc_log.h"
 #include "source/config/route_tables.h"
 #include "source/filter/worker_context.h"
 #include "source/listener/worker_listeners.h"
@@ -20,6 +21,7 @@ class Worker final {
          const base::Clock& clock = base::SystemClock::instance());
   ~Worker();
 
+  void logTo(accesslog::GrpcLogs& logs);   // before start(): entries for collectors go over this worker's clusters
   void start();
   void stop();                     // after this turn the loop ends; then join
   void join();
@@ -31,6 +33,7 @@ class Worker final {
   void applyClusters(std::shared_ptr<const upstream::ClusterChanges> changes);
   void applyListener(std::shared_ptr<const listener::ListenerChange> change);
   void applyRoutes(config::RouteTableId id, std::shared_ptr<const config::RouteTable> table);   // null: gone
+  void applyScopes(config::ScopeSetId id, std::shared_ptr<const config::ScopeIndex> scopes);    // null: gone
   void setDrain(const filter::DrainState& drain);
   void stopAccepting(bool inbound_only);
   void drainConnections(bool inbound_only);
@@ -50,6 +53,7 @@ class Worker final {
   event::Mailbox& main_;
   upstream::ClusterView clusters_;
   config::RouteTables routes_;
+  std::unique_ptr<accesslog::GrpcLogStreams> log_streams_;
   filter::WorkerContext context_;
   listener::WorkerListeners listeners_;
   std::thread thread_;

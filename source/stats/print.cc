@@ -10,8 +10,7 @@ namespace {
 
 // Prefixes of parts of a cluster or listener: what stands before them is the cluster's or listener's own name, dots and all.
 constexpr std::string_view kParts[] = {
-    "circuit_breakers.default.", "circuit_breakers.high.", "health_check.",  "outlier_detection.", "retry.",
-    "ssl.ciphers.",              "ssl.versions.",          "ssl.curves.",    "ssl.sigalgs.",       "ssl.",
+    "circuit_breakers.default.", "circuit_breakers.high.", "health_check.", "outlier_detection.", "retry.", "ssl.",
     "server_ssl_socket_factory.", "client_ssl_socket_factory.",
 };
 
@@ -36,7 +35,15 @@ std::string sanitized(std::string_view text) {
   return out;
 }
 
-void addLabel(std::string& labels, std::string_view name, std::string_view value) {
+// "a." -> "a": the name of what a prefix belongs to.
+std::string_view withoutDot(std::string_view text) {
+  if (!text.empty() && text.back() == '.') text.remove_suffix(1);
+  return text;
+}
+
+}  // namespace
+
+void appendLabel(std::string& labels, std::string_view name, std::string_view value) {
   if (!labels.empty()) labels += ',';
   labels.append(name).append("=\"");
   for (const char c : value) {
@@ -49,14 +56,6 @@ void addLabel(std::string& labels, std::string_view name, std::string_view value
   }
   labels += '"';
 }
-
-// "a." -> "a": the name of what a prefix belongs to.
-std::string_view withoutDot(std::string_view text) {
-  if (!text.empty() && text.back() == '.') text.remove_suffix(1);
-  return text;
-}
-
-}  // namespace
 
 double quantile(const Histogram::Sample& sample, double q) {
   if (sample.count == 0) return std::numeric_limits<double>::quiet_NaN();
@@ -114,23 +113,23 @@ PrefixTags prefixTags(std::string_view prefix) {
   };
   if (takePrefix(rest, "cluster.")) {
     const std::string_view part = partOf(rest);
-    addLabel(out.labels, "envoy_cluster_name", withoutDot(rest));
+    appendLabel(out.labels, "envoy_cluster_name", withoutDot(rest));
     out.metric = "cluster_" + sanitized(part);
   } else if (takePrefix(rest, "http.")) {
     const size_t rds = rest.find(".rds.");
     if (rds != std::string_view::npos) {
-      addLabel(out.labels, "envoy_rds_route_config", withoutDot(rest.substr(rds + 5)));
+      appendLabel(out.labels, "envoy_rds_route_config", withoutDot(rest.substr(rds + 5)));
       rest = rest.substr(0, rds + 1);
       out.metric = "http_rds_";
     } else {
       out.metric = "http_";
     }
-    addLabel(out.labels, "envoy_http_conn_manager_prefix", withoutDot(rest));
+    appendLabel(out.labels, "envoy_http_conn_manager_prefix", withoutDot(rest));
   } else if (takePrefix(rest, "listener.")) {
     const size_t http = rest.find(".http.");
     std::string part;
     if (http != std::string_view::npos) {
-      addLabel(out.labels, "envoy_http_conn_manager_prefix", withoutDot(rest.substr(http + 6)));
+      appendLabel(out.labels, "envoy_http_conn_manager_prefix", withoutDot(rest.substr(http + 6)));
       rest = rest.substr(0, http + 1);
       part = "http_";
     } else {
@@ -140,11 +139,11 @@ PrefixTags prefixTags(std::string_view prefix) {
       out.metric = "listener_admin_" + part;
     } else {
       out.metric = "listener_" + part;
-      addLabel(out.labels, "envoy_listener_address", withoutDot(rest));
+      appendLabel(out.labels, "envoy_listener_address", withoutDot(rest));
     }
   } else if (takePrefix(rest, "tcp.")) {
     out.metric = "tcp_";
-    addLabel(out.labels, "envoy_tcp_prefix", withoutDot(rest));
+    appendLabel(out.labels, "envoy_tcp_prefix", withoutDot(rest));
   } else {
     out.metric = sanitized(prefix);
   }
@@ -159,12 +158,12 @@ NameTags nameTags(std::string_view name) {
     const std::string_view code = name.substr(at + 4);
     if (code.substr(1) == "xx") {
       out.metric = sanitized(name.substr(0, at)) + "_rq_xx";
-      addLabel(out.labels, "envoy_response_code_class", code.substr(0, 1));
+      appendLabel(out.labels, "envoy_response_code_class", code.substr(0, 1));
       return out;
     }
     if (digit(code[1]) && digit(code[2])) {
       out.metric = sanitized(name.substr(0, at)) + "_rq";
-      addLabel(out.labels, "envoy_response_code", code);
+      appendLabel(out.labels, "envoy_response_code", code);
       return out;
     }
   }
@@ -178,7 +177,7 @@ NameTags nameTags(std::string_view name) {
   for (const Kind& kind : kKinds) {
     if (name.substr(0, kind.prefix.size()) != kind.prefix) continue;
     out.metric = std::string(kind.prefix.substr(0, kind.prefix.size() - 1));
-    addLabel(out.labels, kind.label, name.substr(kind.prefix.size()));
+    appendLabel(out.labels, kind.label, name.substr(kind.prefix.size()));
     return out;
   }
   out.metric = sanitized(name);

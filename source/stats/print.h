@@ -25,6 +25,9 @@ std::array<uint64_t, kBuckets.size()> cumulative(const Histogram::Sample& sample
 // The shortest text that reads back as the same number; "nan" for no number.
 std::string numberText(double value);
 
+// Adds name="value" with what Prometheus wants escaped.
+void appendLabel(std::string& labels, std::string_view name, std::string_view value);
+
 // What a scope's prefix gives to the names of its statistics: "cluster.a.circuit_breakers.high." is the metric
 // "cluster_circuit_breakers_high_" with the label envoy_cluster_name="a".
 struct PrefixTags {

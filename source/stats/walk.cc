@@ -14,7 +14,7 @@ constexpr size_t kMostItems = 4096;
 
 const Store::Member* Walk::peek() {
   if (at_ == ahead_.size()) {
-    ahead_ = store_.membersAfter(last_.has_value() ? &*last_ : nullptr, kAhead);
+    ahead_ = store_->membersAfter(last_.has_value() ? &*last_ : nullptr, kAhead);
     at_ = 0;
     if (ahead_.empty()) return nullptr;
     last_ = ahead_.back().prefix;
@@ -23,7 +23,9 @@ const Store::Member* Walk::peek() {
 }
 
 void Walk::take(const Store::Member& member, std::vector<Item>& out) const {
+  const bool histograms = want_ == Want::kHistograms;
   if (member.series != nullptr) {
+    if (histograms) return;
     member.series->forEach([&](const std::string& name, uint64_t value) {
       out.push_back({name, Kind::kCounter, value, true, nullptr, 0});
     });
@@ -31,6 +33,7 @@ void Walk::take(const Store::Member& member, std::vector<Item>& out) const {
   }
   const Table& table = member.scope->table();
   for (size_t i = 0; i < table.count; ++i) {
+    if ((table.stats[i].kind == Kind::kHistogram) != histograms) continue;
     Item item;
     item.name.reserve(member.prefix.size() + table.stats[i].name.size());
     item.name.append(member.prefix).append(table.stats[i].name);

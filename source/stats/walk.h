@@ -21,7 +21,8 @@ struct Item {
 
 class Walk final {
  public:
-  explicit Walk(const Store& store) : store_(store) {}
+  enum class Want : uint8_t { kNumbers, kHistograms };    // counters and gauges, or histograms
+  explicit Walk(const Store& store, Want want = Want::kNumbers) : store_(&store), want_(want) {}
   // Appends the next names, sorted; false: there are no more.
   bool next(std::vector<Item>& out);
 
@@ -29,7 +30,8 @@ class Walk final {
   const Store::Member* peek();
   void take(const Store::Member& member, std::vector<Item>& out) const;
 
-  const Store& store_;
+  const Store* store_;
+  Want want_;
   std::vector<Store::Member> ahead_;
   size_t at_ = 0;
   std::optional<std::string> last_;

@@ -131,6 +131,7 @@ class Session final : public net::Transport {
   bool more_ = false;         // read() stopped before the library asked for more
   bool finishing_ = false;    // FIN once sealed_ is out
   bool broken_ = false;
+  bool violated_ = false;  // broken_ by what the peer said, not by how it left
 };
 
 Session& sessionOf(const SSL* ssl) { return *static_cast<Session*>(SSL_get_app_data(ssl)); }
@@ -234,8 +235,9 @@ bool Session::begin(SSL_CTX* ctx) {
 
 Session::~Session() {
   if (ssl_ == nullptr) return;
-  // OpenSSL forgets the session of a connection that ends without both alerts, which most do.
-  if (established_ && !broken_) SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  // OpenSSL forgets the session of a connection that ends without both alerts, which most do; only a violation of the
+  // protocol is a reason to (RFC 5246 7.2.1).
+  if (established_ && !violated_) SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 }
 
 // ---- Handshake ----
@@ -271,7 +273,7 @@ IoState Session::handshake(int fd) {
     }
     established_ = true;
     if (!resumedPeerIsStillGood()) {
-      broken_ = true;
+      broken_ = violated_ = true;
       return IoState::kError;
     }
     onEstablished();
@@ -429,6 +431,7 @@ IoState Session::afterFailure(int code) {
   broken_ = true;
   if (ERR_peek_error() != 0 && !(eof_ && ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
     explain();
+    violated_ = true;
     if (!counted_) count(SslStat::kConnectionError);
     counted_ = true;
     return IoState::kError;
@@ -441,6 +444,7 @@ IoState Session::afterFailure(int code) {
   }
   if (error_ == ECONNABORTED) {
     failure_ = "TLS error: too many messages without data";
+    violated_ = true;
     count(SslStat::kConnectionError);
     return IoState::kError;
   }

@@ -115,8 +115,9 @@ Verifier::Verdict Verifier::verify(X509_STORE_CTX& store, std::string_view sni, 
   }
   if (sni.empty() && sans_.empty()) return Verdict::kOk;
   bool named = false;
+  std::vector<San> sans;
   if (leaf != nullptr) {
-    const std::vector<San> sans = sansOf(*leaf);
+    sans = sansOf(*leaf);
     if (sni.empty()) {
       named = matchesAnyName(sans);
     } else {
@@ -126,7 +127,12 @@ Verifier::Verdict Verifier::verify(X509_STORE_CTX& store, std::string_view sni, 
     }
   }
   if (named) return Verdict::kOk;
-  failure = "verify cert failed: SAN matcher";
+  failure = "verify cert failed: SAN matcher, certificate SANs are [";
+  for (const San& san : sans) {
+    if (failure.back() != '[') failure += ", ";
+    failure += san.value;
+  }
+  failure += ']';
   X509_STORE_CTX_set_error(&store, kRefused);
   return Verdict::kName;
 }

@@ -250,7 +250,7 @@ void ClusterEntity::refreshHosts() {
     removed_.push_back(entry.host);
     entries_.erase(it++);
   }
-  if (changed || set_ == nullptr || order_.size() != set_->hosts.size()) part_->stats.inc(ClusterStat::kMembershipChange);
+  if (changed || order_.size() != (set_ == nullptr ? 0 : set_->hosts.size())) part_->stats.inc(ClusterStat::kMembershipChange);
 }
 
 void ClusterEntity::onChecked(health::Checker& checker, const Host& host, bool healthy, bool) {
@@ -266,7 +266,8 @@ void ClusterEntity::onChecked(health::Checker& checker, const Host& host, bool h
   uint32_t flags = entry.host->load.health.load(std::memory_order_relaxed);
   const uint32_t before = flags;
   flags &= ~bit(HealthFlag::kPendingActive);
-  flags = healthy ? flags & ~bit(HealthFlag::kFailedActive) : flags | bit(HealthFlag::kFailedActive);
+  flags &= ~(bit(HealthFlag::kFailedActive) | bit(HealthFlag::kActiveTimeout));
+  if (!healthy) flags |= bit(HealthFlag::kFailedActive) | (checker.timedOut() ? bit(HealthFlag::kActiveTimeout) : 0);
   if (flags == before) return;
   entry.host->load.health.store(flags, std::memory_order_relaxed);
   if (!healthy && (before & bit(HealthFlag::kFailedActive)) == 0) {

@@ -292,27 +292,33 @@ void ClusterManager::whenWarm(std::function<void()> done) {
 
 // ---- views ----
 
-void ClusterManager::refreshGauges() {
-  for (const auto& [name, slot] : slots_) {
-    if (slot->active == nullptr) continue;
-    const ClusterPart& part = slot->active->part();
-    for (size_t i = 0; i < 2; ++i) {
-      const Breaker& breaker = part.breakers->of[i];
-      const BreakerStats& stats = part.breaker_stats[i];
-      struct Row {
-        const base::shared::Permit& permit;
-        BreakerStat open, remaining;
-      };
-      for (const Row& row : {Row{breaker.connections, BreakerStat::kCxOpen, BreakerStat::kRemainingCx},
-                             Row{breaker.pending, BreakerStat::kRqPendingOpen, BreakerStat::kRemainingPending},
-                             Row{breaker.requests, BreakerStat::kRqOpen, BreakerStat::kRemainingRq},
-                             Row{breaker.retries, BreakerStat::kRqRetryOpen, BreakerStat::kRemainingRetries}}) {
-        const uint32_t used = row.permit.used(), limit = row.permit.limit();
-        stats.set(row.open, used >= limit ? 1 : 0);
-        if (part.spec->breakers[i].track_remaining) stats.set(row.remaining, used >= limit ? 0 : limit - used);
-      }
+void ClusterManager::refreshGauges(const Slot& slot) {
+  if (slot.active == nullptr) return;
+  const ClusterPart& part = slot.active->part();
+  for (size_t i = 0; i < 2; ++i) {
+    const Breaker& breaker = part.breakers->of[i];
+    const BreakerStats& stats = part.breaker_stats[i];
+    struct Row {
+      const base::shared::Permit& permit;
+      BreakerStat open, remaining;
+    };
+    for (const Row& row : {Row{breaker.connections, BreakerStat::kCxOpen, BreakerStat::kRemainingCx},
+                           Row{breaker.pending, BreakerStat::kRqPendingOpen, BreakerStat::kRemainingPending},
+                           Row{breaker.requests, BreakerStat::kRqOpen, BreakerStat::kRemainingRq},
+                           Row{breaker.retries, BreakerStat::kRqRetryOpen, BreakerStat::kRemainingRetries}}) {
+      const uint32_t used = row.permit.used(), limit = row.permit.limit();
+      stats.set(row.open, used >= limit ? 1 : 0);
+      if (part.spec->breakers[i].track_remaining) stats.set(row.remaining, used >= limit ? 0 : limit - used);
     }
   }
+}
+
+void ClusterManager::refreshGauges() {
+  for (const auto& [name, slot] : slots_) refreshGauges(*slot);
+}
+
+void ClusterManager::refreshGauges(std::string_view name) {
+  if (const auto found = slots_.find(base::toAbsl(name)); found != slots_.end()) refreshGauges(*found->second);
 }
 
 void ClusterManager::forEach(const std::function<void(const std::string&, const View&)>& fn) const {

@@ -62,6 +62,7 @@ class ClusterManager final : public EntityOwner {
 
   // The breakers' gauges are brought up to date when somebody looks: before statistics are printed.
   void refreshGauges();
+  void refreshGauges(std::string_view name);   // of one cluster: ten thousand at once would hold up the loop
 
   // Everything there is, for a worker that starts now.
   std::shared_ptr<const ClusterChanges> snapshot() const;
@@ -82,6 +83,7 @@ class ClusterManager final : public EntityOwner {
   void unask(const config::ClusterSpec& spec);               // its cluster asks EDS for this name no longer
   const ClusterEntity* knower(const config::ClusterSpec& spec) const;   // who has endpoints of the same name and source
   void countWarming(int by);
+  static void refreshGauges(const Slot& slot);
   absl::StatusOr<ClusterPartRef> makePart(std::shared_ptr<const config::ClusterSpec> spec, Slot& slot, const ClusterEntity* before);
 
   event::Loop& loop_;

@@ -68,6 +68,7 @@ namespace outrider::upstream {
   C(kUpstreamRq5xx, "upstream_rq_5xx")                                           \
   C(kUpstreamRqCompleted, "upstream_rq_completed")                               \
   G(kUpstreamRqActive, "upstream_rq_active")                                     \
+  C(kUpstreamRqActiveOverflow, "upstream_rq_active_overflow")                    \
   C(kUpstreamRqCancelled, "upstream_rq_cancelled")                               \
   C(kUpstreamRqMaintenanceMode, "upstream_rq_maintenance_mode")                  \
   C(kUpstreamRqMaxDurationReached, "upstream_rq_max_duration_reached")           \
@@ -108,6 +109,17 @@ using ClusterStats = stats::Set<ClusterStat>;
   G(kRemainingRq, "remaining_rq")
 OUTRIDER_STATS(BreakerStat, kBreakerTable, OUTRIDER_BREAKER_STATS)
 using BreakerStats = stats::Set<BreakerStat>;
+
+// "cluster.<name>.<internal|external|retry>.": answers once more, by who asked, and those that were tried again.
+#define OUTRIDER_ANSWER_STATS(C, G, H)        \
+  C(kCompleted, "upstream_rq_completed")      \
+  C(k1xx, "upstream_rq_1xx")                  \
+  C(k2xx, "upstream_rq_2xx")                  \
+  C(k3xx, "upstream_rq_3xx")                  \
+  C(k4xx, "upstream_rq_4xx")                  \
+  C(k5xx, "upstream_rq_5xx")
+OUTRIDER_STATS(AnswerStat, kAnswerTable, OUTRIDER_ANSWER_STATS)
+using AnswerStats = stats::Set<AnswerStat>;
 
 // "cluster.<name>.health_check."
 #define OUTRIDER_HEALTH_STATS(C, G, H)        \

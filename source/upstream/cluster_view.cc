@@ -1,5 +1,8 @@
 #include "source/upstream/cluster_view.h"
 
+#include <charconv>
+#include <string>
+
 namespace outrider::upstream {
 uint64_t Cluster::nextRandom() {
   // splitmix64: balancing only.
@@ -49,8 +52,28 @@ void Cluster::drop(const Host* host, bool now) {
   }
 }
 
+void Cluster::countAnswer(Answers kind, uint16_t status, stats::Store& store) {
+  AnswerCounts& counts = answers_[static_cast<size_t>(kind)];
+  if (counts.codes == nullptr) {
+    constexpr std::string_view kNames[] = {"internal.", "external.", "retry."};
+    std::string prefix = part_->codes->prefix();           // "cluster.a.upstream_rq_"
+    prefix.resize(prefix.size() - std::string_view("upstream_rq_").size());
+    prefix += kNames[static_cast<size_t>(kind)];
+    counts.classes = AnswerStats(store.scope(prefix, kAnswerTable));
+    counts.codes = store.series(prefix + "upstream_rq_");
+  }
+  counts.classes.inc(AnswerStat::kCompleted);
+  const int klass = status / 100;
+  if (klass >= 1 && klass <= 5) counts.classes.inc(static_cast<AnswerStat>(static_cast<int>(AnswerStat::k1xx) + klass - 1));
+  char code[8];
+  counts.codes->inc({code, static_cast<size_t>(std::to_chars(code, code + sizeof code, status).ptr - code)});
+}
+
 void Cluster::apply(const ClusterChange& change) {
   if (change.part != nullptr && change.part != part_) {
+    if (part_ != nullptr && part_->codes != change.part->codes) {   // counted under another name from now on
+      for (AnswerCounts& counts : answers_) counts = {};
+    }
     part_ = change.part;
     settings_ = std::make_shared<const CodecSettings>(codecSettingsOf(*part_->spec));
     // Connections were made as the old version said: they finish what they have.

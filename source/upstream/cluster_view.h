@@ -42,6 +42,10 @@ class Cluster final {
   void endRetry(bool high, bool counted) { (void)breaker(high).retries.release(counted); }
   Breaker& breaker(bool high) const { return part_->breakers->of[high ? 1 : 0]; }
 
+  // An answer counted once more under internal., external. or retry. What it counts in is made at the first of its kind.
+  enum class Answers : uint8_t { kInternal, kExternal, kRetry };
+  void countAnswer(Answers kind, uint16_t status, stats::Store& store);
+
   void apply(const ClusterChange& change);
   void drainAll(bool now);                     // closes all connections; else once their streams have ended
   uint64_t nextRandom();
@@ -65,6 +69,11 @@ class Cluster final {
   std::shared_ptr<const CodecSettings> settings_;
   absl::flat_hash_map<Key, base::LocalRef<HostPool>> pools_;
   base::IntrusiveList<TcpLease, TcpLeaseTag> leases_;
+  struct AnswerCounts {
+    AnswerStats classes;
+    stats::SeriesRef codes;
+  };
+  AnswerCounts answers_[3];                    // by Answers; empty until used
   uint64_t random_;
   uint32_t refs_ = 0;
 };

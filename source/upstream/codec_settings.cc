@@ -20,6 +20,7 @@ CodecSettings codecSettingsOf(const config::ClusterSpec& spec) {
   }
   if (http.http2.stream_window > 0) out.h2.initial_stream_window = http.http2.stream_window;
   if (http.http2.connection_window > 0) out.h2.initial_connection_window = http.http2.connection_window;
+  out.h2.keepalive = {http.http2.keepalive_interval, http.http2.keepalive_timeout, http.http2.keepalive_jitter};
   out.h2.secure = spec.transport.set();
   return out;
 }

@@ -24,6 +24,7 @@ enum class HealthFlag : uint32_t {
   kPendingRemoval = 32,     // "/pending_dynamic_removal"
   kPendingActive = 64,      // "/pending_active_hc"
   kEdsDraining = 128,       // "/eds_status_draining"
+  kActiveTimeout = 256,     // "/active_hc_timeout": beside kFailedActive, when the last check got no answer in time
 };
 constexpr uint32_t bit(HealthFlag flag) { return static_cast<uint32_t>(flag); }
 

@@ -57,7 +57,7 @@ TEST(Http1Pool, AnAbandonedExchangeEndsItsConnection) {
     ASSERT_TRUE(world.until([&] { return call.status() == 200; }));
   }
   ASSERT_TRUE(world.until([&] { return peer.open() == 0; }));
-  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamRqTxReset), 1u);
+  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamCxDestroyLocalWithActiveRq), 1u);   // HTTP/1 has no resets
 }
 
 TEST(Http1Pool, BytesThatNobodyAskedForEndAnIdleConnection) {

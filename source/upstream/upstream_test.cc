@@ -131,14 +131,30 @@ TEST(Breaker, RefusesRequestsAboveTheLimitExactly) {
   spec->breakers[0].requests = 2;
   world.serve(spec);
   Call one(world, "a"), two(world, "a"), three(world, "a");
+  ASSERT_TRUE(world.until([&] { return three.done(); }));
   EXPECT_FALSE(one.done());
   EXPECT_FALSE(two.done());
-  EXPECT_TRUE(three.done());
   EXPECT_EQ(three.attempt->failure(), http::ResetReason::kPoolOverflow);
-  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamRqPendingOverflow), 1u);
+  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamRqActiveOverflow), 1u);
+  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamRqTotal), 2u);
   one.attempt->abandon();
   Call four(world, "a");
+  world.turns(5);
   EXPECT_FALSE(four.done());
+}
+
+// As Envoy counts: who waits for a connection is pending, not yet a request.
+TEST(Breaker, CountsARequestWhenItGetsItsConnection) {
+  World world;
+  Peer peer(world.loop);
+  auto spec = World::spec("a", {peer.address()});
+  spec->breakers[0].connections = 1;
+  spec->breakers[0].requests = 1;
+  world.serve(spec);
+  Call one(world, "a"), two(world, "a"), three(world, "a");
+  ASSERT_TRUE(world.until([&] { return one.done() && two.done() && three.done(); }));
+  EXPECT_EQ(one.status() + two.status() + three.status(), 600);
+  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamRqActiveOverflow), 0u);
 }
 
 TEST(Breaker, BoundsWhoWaits) {
@@ -165,6 +181,27 @@ TEST(Breaker, WaitingRequestsShareTheConnectionsThatAreAllowed) {
   EXPECT_EQ(one.status() + two.status() + three.status(), 600);
   EXPECT_EQ(peer.accepted, 1);
   EXPECT_GE(world.count("a", ClusterStat::kUpstreamCxOverflow), 1u);
+}
+
+// The peer closes the kept connection when the next request arrives: the attempt says so, for a caller that may ask again.
+TEST(Attempt, KnowsThatItsKeptConnectionWasStale) {
+  World world;
+  Peer peer(world.loop);
+  int asked = 0;
+  peer.answer = [&](const std::string&) {
+    if (++asked == 1) return std::string("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    return std::string();
+  };
+  world.serve(World::spec("a", {peer.address()}));
+  Call one(world, "a");
+  ASSERT_TRUE(world.until([&] { return one.done(); }));
+  EXPECT_FALSE(one.attempt->stale());
+  Call two(world, "a");
+  ASSERT_TRUE(world.until([&] { return asked == 2; }));
+  peer.closeAll();
+  ASSERT_TRUE(world.until([&] { return two.done(); }));
+  EXPECT_TRUE(two.attempt->stale());
+  EXPECT_EQ(peer.accepted, 1);
 }
 
 TEST(Attempt, MayBeGivenUpAtAnyTime) {

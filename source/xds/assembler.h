@@ -10,11 +10,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "source/config/extension.h"
+#include "source/config/route_spec.h"
+#include "source/config/scope_key.h"
 #include "source/config/validate.h"
 #include "source/filter/registry.h"
 #include "source/listener/listener_manager.h"
@@ -25,6 +28,9 @@
 namespace envoy::config::cluster::v3 {
 class Cluster;
 }
+namespace envoy::config::core::v3 {
+class ConfigSource;
+}
 namespace envoy::config::endpoint::v3 {
 class ClusterLoadAssignment;
 }
@@ -33,6 +39,7 @@ class Listener;
 }
 namespace envoy::config::route::v3 {
 class RouteConfiguration;
+class ScopedRouteConfiguration;
 }
 namespace envoy::extensions::transport_sockets::tls::v3 {
 class Secret;
@@ -63,12 +70,16 @@ struct AssemblerParts {
   tls::SocketParse tls;
   // To every worker; null: gone.
   std::function<void(config::RouteTableId, std::shared_ptr<const config::RouteTable>)> publish_routes;
+  std::function<void(config::ScopeSetId, std::shared_ptr<const config::ScopeIndex>)> publish_scopes;
   std::function<std::shared_ptr<const accesslog::AccessLog>(std::string_view bytes, config::Problems& problems)> access_log;
+  // Any thread: can resources of that type URL come from there?
+  std::function<void(const envoy::config::core::v3::ConfigSource& source, std::string_view type_url, config::Problems& problems)> check_source;
 };
 
 class Assembler final : public filter::RouteTableNames {
  public:
   explicit Assembler(AssemblerParts parts);
+  ~Assembler();
 
   // ---- clusters ----
   std::shared_ptr<const config::ClusterSpec> parseCluster(const envoy::config::cluster::v3::Cluster& in, config::Problems& problems);
@@ -84,18 +95,36 @@ class Assembler final : public filter::RouteTableNames {
   ListenerDraft parseListener(const envoy::config::listener::v3::Listener& in, bool dynamic, const listener::ListenerVersion* before,
                               config::Problems& problems);
   listener::ListenerVersionRef servingVersion(const std::string& name) const;
+  // Inline tables name clusters that exist, unless validate_clusters says otherwise.
+  absl::Status checkClusters(const ListenerDraft& draft) const;
   absl::Status applyListener(ListenerDraft draft);
   void removeListener(const std::string& name, base::Nanos drain_time);
 
   // ---- routes ----
   std::shared_ptr<const config::RouteTable> parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, config::Problems& problems);
   // RDS's answer for a name of one source; equal tables change nothing.
-  void applyRoutes(std::string_view name, std::string_view source, std::shared_ptr<const config::RouteTable> table);
+  // InvalidArgument: a cluster that validate_clusters asks for does not exist; the table before stays.
+  absl::Status applyRoutes(std::string_view name, std::string_view source, std::shared_ptr<const config::RouteTable> table);
   void routesTimedOut(std::string_view name, std::string_view source);
+
+  // ---- scopes (SRDS) ----
+  struct ScopeDraft {
+    config::ScopeSpec spec;
+    std::shared_ptr<const config::RouteTable> table;   // inline; null: RDS has it
+  };
+  ScopeDraft parseScope(const envoy::config::route::v3::ScopedRouteConfiguration& in, config::Problems& problems);
+  // A scope with another one's key is refused: its name and why are added to `refused`.
+  void applyScopes(config::ScopeSetId set, std::vector<ScopeDraft> drafts, const std::vector<std::string>& removed,
+                   std::vector<std::pair<std::string, std::string>>& refused);
+  void scopesTimedOut(config::ScopeSetId set);
+  void forgetScopes(config::ScopeSetId set);   // no listener wants them any more
 
   // ---- secrets ----
   bool applySecret(const std::string& key, const envoy::extensions::transport_sockets::tls::v3::Secret& in, config::Problems& problems);
   void secretTimedOut(const std::string& key);
+  void forgetSecret(const std::string& key);   // nobody wants it any more
+  std::set<std::string> wantedSecrets() const { return parts_.tls.secrets.wanted(); }
+  void forgetSecret(const std::string& key);
 
   // ---- what is wanted from others ----
   struct Wants {
@@ -105,16 +134,26 @@ class Assembler final : public filter::RouteTableNames {
       std::string stats_prefix;              // "http.in.rds.main."
     };
     std::vector<Named> rds;
+    struct Scopes {
+      config::ScopeSetId id;
+      std::string source;                    // serialized ConfigSource
+      std::string stats_prefix;              // "http.in.scoped_rds.main."
+    };
+    std::vector<Scopes> scopes;
     std::vector<config::SdsRef> secrets;
   };
   Wants wants() const;
 
   size_t warmingListeners() const { return waiting_.size(); }
+  bool isWarming(const std::string& listener) const { return waiting_.contains(listener); }
   void whenListenersWarm(std::function<void()> done);
 
   // Of filter::RouteTableNames; any thread.
   config::RouteTableId idOfInline() override;
   config::RouteTableId idOfRds(std::string_view name, std::string_view source) override;
+  config::ScopeSetId idOfScopes(std::string_view key) override;
+  std::shared_ptr<const void> leaseOf(config::RouteTableId id) override;
+  void checkSource(std::string_view source, std::string_view type, config::Problems& problems) override;
 
  private:
   struct Routes {
@@ -125,14 +164,33 @@ class Assembler final : public filter::RouteTableNames {
   struct Waiting {
     ListenerDraft draft;
   };
+  struct Scope {
+    config::ScopeSpec spec;
+    config::RouteTableId table = config::kNoRouteTable;
+    std::shared_ptr<const void> lease;
+  };
+  struct ScopeSet {
+    std::string source, rds_source, http_prefix;   // "http.in."
+    std::map<std::string, Scope> scopes;
+    bool settled = false;
+  };
+  void checkSecretSources(const std::vector<config::SdsRef>& refs, config::Problems& problems) const;
+  absl::Status unknownCluster(const config::RouteTable& table) const;
+  bool settledTable(config::RouteTableId id) const;
+  void released(config::RouteTableId id);
   bool warm(const ListenerDraft& draft) const;
   absl::Status serve(ListenerDraft draft);
   void settle();
 
   AssemblerParts parts_;
-  mutable std::mutex mutex_;                 // ids only
-  std::map<std::pair<std::string, std::string>, config::RouteTableId> rds_ids_;
+  mutable std::mutex mutex_;                 // ids and leases only
+  std::map<std::pair<std::string, std::string>, config::RouteTableId> rds_ids_;   // as many as distinct names were ever asked for
+  std::map<std::string, config::ScopeSetId, std::less<>> scope_ids_;              // the same
+  std::map<config::RouteTableId, std::weak_ptr<const void>> leases_;
+  std::vector<config::RouteTableId> free_ids_;
   config::RouteTableId next_id_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);   // letters of leases that outlive this do nothing
+  std::map<config::ScopeSetId, ScopeSet> scope_sets_;
   std::map<config::RouteTableId, Routes> routes_;
   std::map<std::string, Waiting> waiting_;
   std::map<std::string, ListenerDraft> serving_;

@@ -14,7 +14,12 @@
 
 #include "source/config/endpoint_spec.h"
 #include "source/xds/assembler.h"
+#include "source/xds/file_watch.h"
 #include "source/xds/hub.h"
+
+namespace envoy::config::bootstrap::v3 {
+class LayeredRuntime;
+}
 
 namespace outrider::xds {
 
@@ -34,14 +39,17 @@ class Follower final {
   ~Follower();
 
   // dynamic_resources.{cds,lds}_config; null: not configured. `ready` comes when the first clusters and listeners are warm.
-  void start(const envoy::config::core::v3::ConfigSource* cds, const envoy::config::core::v3::ConfigSource* lds,
-             std::function<void()> ready);
+  // Runtime layers come first, as Envoy asks for them.
+  void start(const envoy::config::bootstrap::v3::LayeredRuntime& runtime, const envoy::config::core::v3::ConfigSource* cds,
+             const envoy::config::core::v3::ConfigSource* lds, std::function<void()> ready);
 
   // Of the bootstrap's own resources, and of what was applied since.
   void clusterApplied(const config::ClusterSpec& spec);
-  void clusterGone(const std::string& name);
   void listenersChanged();
-  void secretWanted(const config::SdsRef& ref);
+  void clusterRemoved(const std::string& name);
+  // The secrets of a cluster's transport socket, each time one is made.
+  void clusterSecrets(const std::string& name, const std::vector<config::SdsRef>& refs);
+  size_t watchedSecrets() const { return secrets_.size(); }
 
  private:
   class Clusters;
@@ -49,20 +57,34 @@ class Follower final {
   class Routes;
   class Endpoints;
   class Secret;
+  class Scopes;
+  class Runtime;
+  void endpointsUnwanted(const std::string& cluster);
+  void secretWanted(const config::SdsRef& ref);
+  void dropUnwantedSecrets();
+  void runtimeReady();
   void clustersReady();
   void listenersReady();
+  void sweepSecrets();
   void applyEndpoints(const std::string& eds_name, std::shared_ptr<const config::EndpointsSpec> spec);
   void post(std::function<void()> job) { parts_.loop.mailbox().post(std::move(job)); }
 
   FollowerParts parts_;
-  std::unique_ptr<envoy::config::core::v3::ConfigSource> lds_;
+  std::unique_ptr<envoy::config::core::v3::ConfigSource> cds_, lds_;
+  std::vector<std::unique_ptr<Runtime>> runtime_;
+  size_t runtime_open_ = 0;
   std::function<void()> ready_;
   std::unique_ptr<Clusters> clusters_;
   std::unique_ptr<Listeners> listeners_;
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Endpoints>> endpoints_;   // source, EDS name
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<Endpoints>> endpoints_;   // EDS name, source: one name is a range
   std::map<std::string, std::pair<std::string, std::string>> eds_of_;                     // cluster -> key above
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Routes>> routes_;         // source, name
+  FileWatch files_;                                                                       // that secrets refer to
   std::map<std::string, std::unique_ptr<Secret>> secrets_;                                // by tls::Secrets' key
+  std::map<std::string, std::set<std::string>> cluster_secrets_;                          // cluster -> keys
+  std::set<std::string> listener_secrets_;                                                // keys
+  std::map<config::ScopeSetId, std::unique_ptr<Scopes>> scopes_;
+  event::Timer sweep_secrets_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);                            // letters of a dead follower do nothing
 };
 

@@ -1,5 +1,7 @@
 #include "source/xds/hub.h"
 
+#include <algorithm>
+
 #include "source/base/log.h"
 #include "source/xds/types.h"
 
@@ -161,6 +163,7 @@ WatchId Hub::watch(const core::ConfigSource& source, std::string_view type_url, 
     case core::ConfigSource::CONFIG_SOURCE_SPECIFIER_NOT_SET: return 0;
   }
   if (session != nullptr) table = &session->subscription(type);
+  if (type_url == kClusterType || type_url == kListenerType) table->keepReplaced();
   const WatchId id = next_++;
   watches_[id] = {session, table};
   table->add(id, name, watcher, stats_prefix, fetchTimeout(source));
@@ -173,6 +176,29 @@ void Hub::unwatch(WatchId id) {
   (void)at->second.second->remove(id);
   watches_.erase(at);
   loop_.defer(sweep_);
+}
+
+std::vector<Subscription*> Hub::tablesOf(std::string_view type_url) const {
+  std::vector<Subscription*> out;
+  for (const auto& [id, watch] : watches_) {
+    if (watch.second->typeUrl() == type_url) out.push_back(watch.second);
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+void Hub::visit(std::string_view type_url, const std::function<void(const ResourceView&)>& fn) const {
+  for (const Subscription* table : tablesOf(type_url)) table->visit(fn);
+}
+
+std::string Hub::version(std::string_view type_url) const {
+  const std::vector<Subscription*> tables = tablesOf(type_url);
+  return tables.empty() ? std::string() : tables.front()->version();
+}
+
+void Hub::dropReplaced(std::string_view type_url) {
+  for (Subscription* table : tablesOf(type_url)) table->dropReplaced();
 }
 
 // Streams and files that nobody uses, at a moment when none of them is up the stack.

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/config/core/v3/config_source.pb.h"
@@ -70,12 +71,19 @@ class Hub final {
   };
   [[nodiscard]] Pause pause(std::string_view type_url);
 
+  // For dumps: every resource of the type, whichever source it is from, and the version of the last whole response.
+  void visit(std::string_view type_url, const std::function<void(const ResourceView& resource)>& fn) const;
+  std::string version(std::string_view type_url) const;
+  // Clusters and listeners: what was replaced serves no longer.
+  void dropReplaced(std::string_view type_url);
+
   bool adsConnected() const { return ads_ != nullptr && ads_->connected(); }
 
  private:
   Session* sessionOf(const envoy::config::core::v3::ApiConfigSource& source, const std::string& type_url,
                      const std::string& stats_prefix);
   FileSource& fileOf(const std::string& path, const std::string& directory, const std::string& type_url);
+  std::vector<Subscription*> tablesOf(std::string_view type_url) const;
   void sweep();
   void resumed();
   std::unique_ptr<Session> makeSession(const Target& target, std::string only_type, std::string stats_prefix);

@@ -171,6 +171,7 @@ std::vector<std::string> Subscription::names() const {
 }
 
 void Subscription::forget(const std::string& name) {
+  refused_.erase(name);
   const auto at = held_.find(name);
   if (at == held_.end()) return;
   if (at->second.expires > 0) expiring_.erase({at->second.expires, name});
@@ -205,6 +206,31 @@ std::vector<std::pair<std::string, std::string>> Subscription::held() const {
   for (const auto& [name, held] : held_) all.emplace_back(name, held.version);
   std::sort(all.begin(), all.end());
   return all;
+}
+
+void Subscription::visit(const std::function<void(const ResourceView&)>& fn) const {
+  std::set<std::string_view> names;
+  for (const auto& [name, held] : held_) names.insert(name);
+  for (const auto& [name, refused] : refused_) names.insert(name);
+  for (const auto& [name, watches] : by_name_) {
+    if (!name.empty()) names.insert(name);
+  }
+  for (const std::string_view each : names) {
+    const std::string name(each);
+    const auto held = held_.find(name);
+    const auto refused = refused_.find(name);
+    ResourceView::Version accepted;
+    if (held != held_.end()) accepted = {held->second.bytes, held->second.version, held->second.at};
+    fn({name, held == held_.end() ? nullptr : &accepted, held == held_.end() ? nullptr : held->second.replaced.get(),
+        refused == refused_.end() ? nullptr : &refused->second.version, refused == refused_.end() ? nullptr : &refused->second.error});
+  }
+}
+
+void Subscription::dropReplaced() {
+  for (const std::string& name : replaced_) {
+    if (const auto held = held_.find(name); held != held_.end()) held->second.replaced.reset();
+  }
+  replaced_.clear();
 }
 
 std::string Subscription::duplicateText(const std::string& name, bool delta) const {
@@ -371,9 +397,23 @@ void Subscription::settle(Round& round) {
   if (round.total.accepted) version_ = round.in.version;
   std::vector<Incoming::Item>& items = round.in.items;
   for (size_t i = 0; i < items.size(); ++i) {
-    if (round.changed[i] == nullptr || round.bad.contains(items[i].name)) continue;
+    if (items[i].heartbeat) continue;
+    if (round.changed[i] == nullptr) {
+      if (held_.contains(items[i].name)) refused_.erase(items[i].name);   // back to what serves
+      continue;
+    }
     if (!wildcard() && !by_name_.contains(items[i].name)) continue;
+    if (round.bad.contains(items[i].name)) {
+      refused_[items[i].name] = {{std::move(round.changed[i]), items[i].version, loop_.wall()}, round.total.error};
+      continue;
+    }
+    refused_.erase(items[i].name);
     Held& held = held_[items[i].name];
+    if (keep_replaced_ && held.bytes != nullptr && held.replaced == nullptr) {
+      held.replaced = std::make_unique<ResourceView::Version>(ResourceView::Version{held.bytes, held.version, held.at});
+      replaced_.push_back(items[i].name);
+    }
+    held.at = loop_.wall();
     held.hash = round.hashes[i];
     held.version = items[i].version;
     held.bytes = std::move(round.changed[i]);

@@ -72,6 +72,12 @@ class Subscription final {
   bool changed() const { return changed_; }
   // Everything that is held, with its version.
   std::vector<std::pair<std::string, std::string>> held() const;
+  // The same and more, for dumps: what was accepted, what was refused since, and names that nothing came for.
+  void visit(const std::function<void(const ResourceView& resource)>& fn) const;
+  const std::string& version() const { return version_; }
+  // From now on what a newer version replaces is kept until dropReplaced(): it may serve while the newer one warms.
+  void keepReplaced() { keep_replaced_ = true; }
+  void dropReplaced();
 
   // Delivers what is news; `done` gets the joint verdict, perhaps before apply() returns. One at a time: busy() until then.
   void apply(Incoming in, std::function<void(const Verdict&)> done);
@@ -89,6 +95,12 @@ class Subscription final {
     std::string version;
     std::shared_ptr<const std::string> bytes;
     base::Nanos expires = 0;
+    base::Nanos at = 0;                         // wall clock
+    std::unique_ptr<ResourceView::Version> replaced;
+  };
+  struct Refused {
+    ResourceView::Version version;
+    std::string error;
   };
 
   void finish(Round& round);
@@ -113,6 +125,9 @@ class Subscription final {
   std::set<std::string> removed_;
   bool changed_ = false;
   absl::flat_hash_map<std::string, Held> held_;
+  absl::flat_hash_map<std::string, Refused> refused_;               // latest update that was not accepted
+  std::vector<std::string> replaced_;           // names with Held::replaced
+  bool keep_replaced_ = false;
   std::string version_;
   bool ever_ = false;                           // a response was settled
   std::shared_ptr<Round> round_;

@@ -16,7 +16,7 @@ constexpr TypeInfo kTypes[] = {
     {kListenerType, "LDS", "listener", "envoy.service.listener.v3.ListenerDiscoveryService", "StreamListeners", "DeltaListeners",
      true},
     {kScopedRouteType, "SRDS", "scoped route", "envoy.service.route.v3.ScopedRoutesDiscoveryService", "StreamScopedRoutes",
-     "DeltaScopedRoutes", false},
+     "DeltaScopedRoutes", true},
     {kRouteType, "RDS", "route", "envoy.service.route.v3.RouteDiscoveryService", "StreamRoutes", "DeltaRoutes", false},
     {kVirtualHostType, "VHDS", "virtual host", "envoy.service.route.v3.VirtualHostDiscoveryService", "", "DeltaVirtualHosts", false},
     {kSecretType, "SDS", "secret", "envoy.service.secret.v3.SecretDiscoveryService", "StreamSecrets", "DeltaSecrets", false},

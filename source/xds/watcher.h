@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "source/config/resource_view.h"
+
 namespace outrider::xds {
 
 struct ResourceIn {
@@ -15,6 +17,8 @@ struct ResourceIn {
   std::string version;
   std::shared_ptr<const std::string> bytes;   // the serialized inner message: a Cluster, not the Any
 };
+
+using config::ResourceView;
 
 // Good resources were applied in either case. With an error, `rejected` names the bad ones; none named: all of this delivery were.
 struct Verdict {

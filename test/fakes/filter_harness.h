@@ -128,6 +128,11 @@ class FilterHarness final : private filter::HttpStreamOwner {
     entries_.push_back({std::move(name), &ops, std::make_shared<Config>(std::move(config))});
     return *this;
   }
+  // The filter added last is off unless a route switches it on.
+  FilterHarness& disabled() {
+    entries_.back().disabled = true;
+    return *this;
+  }
   FilterHarness& limit(size_t body) {
     limits_.body = body;
     return *this;
@@ -224,6 +229,7 @@ class FilterHarness final : private filter::HttpStreamOwner {
   std::string authority = "host";
   http::Protocol protocol = http::Protocol::kHttp11;
   stream::ConnectionInfo connection;
+  std::shared_ptr<const config::RouteTable> table;   // null: no route
   int matches = 0;
   std::vector<std::string> matched_paths;
   stream::ResponseFlags flags;
@@ -243,7 +249,7 @@ class FilterHarness final : private filter::HttpStreamOwner {
   void match(filter::HttpStream& stream) override {
     ++matches;
     matched_paths.emplace_back(stream.request().path);
-    stream.setRoute(nullptr, {});
+    stream.setRoute(table == nullptr ? nullptr : table->match(stream.request(), {}), {});
   }
   const filter::HttpChain& chainFor(filter::HttpStream&) override { return *chain_; }
   void finishResponse(filter::HttpStream&, http::ResponseHead&) override {}

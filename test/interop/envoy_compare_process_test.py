@@ -4,7 +4,9 @@
 The cases are in cases/, what is compared of each is said in cases/engine.py; the differences that are meant are in
 docs/differences.md.
 """
+import importlib.util
 import os
+import re
 import sys
 import threading
 
@@ -12,9 +14,19 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
 
 harness.enter_venv("hpack")
-from cases import basics, clients, engine
+from cases import basics, clients, engine, retries, routing, scopes, upgrades
 
-GROUPS = (basics, clients)
+GROUPS = (basics, clients, routing, retries, upgrades, scopes)
+
+
+def installed_envoy():
+    """The one that tools/setup put beside the Python modules, or None."""
+    found = importlib.util.find_spec("envoy")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = os.path.join(folder, "_bin", "envoy")
+        if os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def difference(results):
@@ -29,46 +41,94 @@ def difference(results):
     return gone, left
 
 
+# Counters that follow from the traffic alone; those of connections depend on which one was free.
+COUNTERS = re.compile(
+    r"cluster\.(?P<cluster>[a-z]+)\.((upstream_rq_(total|completed|\dxx|\d\d\d|timeout|per_try_timeout|retry|retry_success|retry_overflow|"
+    r"retry_limit_exceeded|rx_reset|tx_reset|pending_overflow|maintenance_mode)|retry\.upstream_rq_\w+|upstream_cx_none_healthy|"
+    r"retry_or_shadow_abandoned)|internal\.upstream_rq_\w+|external\.upstream_rq_\w+)"
+    r"|http\.(?P<listener>[a-z0-9]+)\.(downstream_rq_(total|completed|\dxx|tx_reset|too_large|non_relative_path|idle_timeout|timeout|header_timeout|"
+    r"max_duration_reached|failed_path_normalization|ws_on_non_ws_route|http1_total|http2_total)|downstream_cx_upgrades_total|no_route|no_cluster|"
+    r"rq_(total|redirect|direct_response|reset_after_downstream_response_started|retry_skipped_request_not_complete))")
+
+
+def compare_counters(tally, pairs):
+    """After all exchanges: what both sides counted, summed over the pairs."""
+    counted = [{}, {}]
+    for pair in pairs:
+        for total, side in zip(counted, pair):
+            for name, value in side.proxy.stats(r"^(cluster|http)\.").items():
+                total[name] = total.get(name, 0) + value
+    groups = {}
+    for name in sorted(set(counted[0]) | set(counted[1])):
+        match = COUNTERS.fullmatch(name)
+        if match is not None and match["listener"] != "admin" and match["cluster"] not in ("half", "uncompared"):   # half: which of its hosts is first is random
+            group = "cluster " + match["cluster"] if match["cluster"] else "listener " + match["listener"]
+            groups.setdefault(group, []).append((name, counted[0].get(name, 0), counted[1].get(name, 0)))
+    for group, rows in sorted(groups.items()):
+        wrong = ["%s: envoy %d, outrider %d" % row for row in rows if row[1] != row[2]]
+        for line in wrong:
+            print("   counter  %s" % line)
+        tally.result("counters of %s (%d)" % (group, len(rows)), "%d differ" % len(wrong) if wrong else None)
+
+
+def compare(tally, pair, group, name, play, differs):
+    """Plays one exchange against both sides at once."""
+    results = [None, None]
+
+    def one(i):
+        try:
+            results[i] = engine.normalized(play(pair[i]), differs)
+        except Exception as error:                               # shown as a difference, whichever side it is
+            results[i] = ["%s: %s" % (type(error).__name__, error)]
+    other = threading.Thread(target=one, args=(1,))
+    other.start()
+    one(0)
+    other.join()
+    gone, new = difference(results)
+    if gone or new:
+        why = "".join("\n   envoy    %s" % l[:900] for l in gone) + "".join("\n   outrider %s" % l[:900] for l in new)
+        print("differs: %s: %s%s" % (group, name, why))
+        tally.result("%s: %s" % (group, name), "%d lines differ" % max(len(gone), len(new)))
+    else:
+        tally.result("%s: %s" % (group, name))
+
+
 def main():
-    chosen = harness.options(__doc__, only=(str, None, "run exchanges whose group or name holds this text"))
-    harness.bound(300)
+    chosen = harness.options(__doc__, only=(str, None, "run exchanges whose group or name holds this text"),
+                             pairs=(int, 6, "pairs of proxies that share the exchanges"))
+    harness.bound(240)
     tally = harness.Tally("envoy_compare")
     for cases in GROUPS:
         cases.fill()
-    if not chosen.envoy or not chosen.outrider or not os.access(chosen.envoy, os.X_OK):
-        tally.skip("%d comparisons" % len(engine.EXCHANGES), "no envoy" if chosen.outrider else "no outrider")
+    todo = [e for e in engine.EXCHANGES if not chosen.only or chosen.only in e[0] + ": " + e[1]]
+    envoy = chosen.envoy or installed_envoy()
+    if not envoy or not chosen.outrider:
+        tally.skip("%d comparisons" % len(todo), "no envoy; tools/setup installs it" if chosen.outrider else "no outrider")
         return tally.close()
     folder = harness.work_folder(chosen.keep)
-    sides = [engine.Side("envoy", chosen.envoy, folder), engine.Side("outrider", chosen.outrider, folder)]
-    meant = 0
-    for group, name, play, differs in engine.EXCHANGES:
-        if chosen.only and chosen.only not in group + ": " + name:
-            continue
-        meant += bool(set(differs) - {"rotation"})
+    pairs = [[engine.Side(kind, binary, folder, i) for kind, binary in (("envoy", envoy), ("outrider", chosen.outrider))]
+             for i in range(min(chosen.pairs, len(todo)))]
+    turn = threading.Lock()
 
-        def story():
-            results = [None, None]
-
-            def one(i):
-                try:
-                    results[i] = engine.normalized(play(sides[i]), differs)
-                except Exception as error:                       # shown as a difference, whichever side it is
-                    results[i] = ["%s: %s" % (type(error).__name__, error)]
-            other = threading.Thread(target=one, args=(1,))
-            other.start()
-            one(0)
-            other.join()
-            gone, new = difference(results)
-            if gone or new:
-                print("differs: %s: %s%s" % (group, name, "".join("\n   envoy    %s" % l[:900] for l in gone) +
-                                             "".join("\n   outrider %s" % l[:900] for l in new)))
-                raise harness.Failure("%d lines differ" % max(len(gone), len(new)))
-        tally.run("%s: %s" % (group, name), story)
-        for side in sides:
-            if not side.proxy.alive():
-                tally.result("%s lives" % side.kind, side.proxy.said()[-1000:])
-                return tally.close()
-    print("%d exchanges with a difference that is meant (docs/differences.md)" % meant)
+    def work(pair):
+        while all(side.proxy.alive() for side in pair):
+            with turn:
+                if not todo:
+                    return
+                exchange = todo.pop(0)
+            compare(tally, pair, *exchange)
+    threads = [threading.Thread(target=work, args=(pair,)) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for side in sum(pairs, []):
+        if not side.proxy.alive():
+            tally.result("%s lives" % side.kind, side.proxy.said()[-1000:])
+            return tally.close()
+    if not chosen.only or chosen.only == "counters":
+        compare_counters(tally, pairs)
+    print("%d exchanges with a difference that is meant (docs/differences.md)" % sum(engine.meant(e[3]) for e in engine.EXCHANGES))
     return tally.close()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""HTTP/1.1 through the real binary with peers that nobody here wrote: curl, nginx on both sides, Python's http.client, wrk, h2load.
+"""HTTP/1.1 through the real binary with peers that nobody here wrote: curl, nginx on both sides, Python's http.client.
 
 Also what no well-behaved peer does: slow heads, idle streams, upstreams that close or reset within a message, and the drain on SIGTERM.
 A tool that is not installed skips its story.
@@ -203,6 +203,17 @@ def trailers_both_ways(w):
         check(w.up.since(mark)[0][0].trailers == [("x-sum", "7")], "upstream: %s" % w.up.since(mark)[0][0].trailers)
 
 
+def a_request_is_framed_as_it_came(w):
+    """Also when its end is known before there is a connection to send it on: each of these needs a new one."""
+    for _ in range(3):
+        mark = w.up.mark()
+        with w.client("trailers") as client:
+            client.send(b"POST /closing HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+            check(client.response().status == 200, "no answer")
+        seen = w.up.since(mark)[0][0]
+        check(seen.get("transfer-encoding") == "chunked" and seen.get("content-length") is None, "upstream got %s" % seen.headers)
+
+
 def pipelined_answers_keep_their_order(w):
     sizes = [1, 70000, 0, 5000, 200000, 3, 64 * 1024, 17] * 4
     with w.client() as client:
@@ -369,24 +380,6 @@ http {
     harness.end(child)
 
 
-def load(w, name, command, want):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
-    text = done.stdout.decode("utf-8", "replace")
-    check(done.returncode == 0, "%s ended with %d: %s" % (name, done.returncode, text[-300:]))
-    for unwanted in want["not"]:
-        check(unwanted not in text, "%s: %s" % (name, text[-600:]))
-    check(want["has"] in text, "%s: %s" % (name, text[-600:]))
-
-
-def wrk(w):
-    load(w, "wrk", ["wrk", "-t1", "-c32", "-d2s", w.url("/file", "nginx")], {"has": "requests in", "not": ["Non-2xx", "Socket errors"]})
-
-
-def h2load(w):
-    load(w, "h2load", ["h2load", "--h1", "-n", "20000", "-c", "16", w.url("/file", "nginx").replace("/file", "/small")],
-         {"has": "20000 succeeded, 0 failed, 0 errored, 0 timeout", "not": []})
-
-
 # ---- the end ------------------------------------------------------------------------------------------------------------
 
 class Ending:
@@ -524,6 +517,7 @@ def main():
         ("HTTP/1.0 is refused unless accepted", http_1_0, "curl"),
         ("a body that ends with its connection goes on in chunks", a_body_that_ends_with_its_connection, None),
         ("trailers pass both ways where enabled", trailers_both_ways, None),
+        ("a request is framed as it came", a_request_is_framed_as_it_came, None),
         ("pipelined answers keep their order", pipelined_answers_keep_their_order, None),
         ("an upstream that cuts its answer", an_upstream_that_cuts_its_answer, None),
         ("an answer before the request is whole", an_answer_before_the_request_is_whole, None),

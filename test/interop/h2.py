@@ -317,13 +317,16 @@ class Seen:
 
 
 class Upstream:
-    """A prior-knowledge HTTP/2 server on 127.0.0.1. Paths: /ok /echo /size/N /trailers /status/N /hang /reset/CODE /goaway
+    """A prior-knowledge HTTP/2 server on 127.0.0.1. Paths: /ok /echo /size/N /trailers /status/N /s103 /hang
+    /reset/CODE, /half/CODE (a reset after the head and a piece of body) /goaway (says GOAWAY, then answers)
+    /refused (as often as `refusals` says the stream is refused, then answered) /leave (as often as `refusals` says GOAWAY below it)
     /grpc (a gRPC answer with status 0) /grpc/N (trailers-only with status N). Other paths answer 200 "ok"."""
 
     def __init__(self, name="up2", port=0, host="127.0.0.1", initial_settings=()):
         self.name, self.initial_settings = name, initial_settings
         self.lock = threading.Lock()
         self.requests, self.connections, self.closed = [], 0, 0
+        self.refusals, self.deaf, self.pings, self.goaways = 0, False, 0, 0   # deaf: PINGs are not answered
         self.listening = socket.create_server((host, port), backlog=1024)
         self.port = self.listening.getsockname()[1]
         self.closing = False
@@ -428,7 +431,13 @@ class _Conversation:
                     self.initial = value
             out += frame(SETTINGS, ACK)
         elif f.kind == PING and not f.flags & ACK:
-            out += frame(PING, ACK, 0, f.payload)
+            with self.upstream.lock:
+                self.upstream.pings += 1
+            if not self.upstream.deaf:
+                out += frame(PING, ACK, 0, f.payload)
+        elif f.kind == GOAWAY:
+            with self.upstream.lock:
+                self.upstream.goaways += 1
         elif f.kind == WINDOW_UPDATE:
             step = struct.unpack(">I", f.payload)[0] & 0x7fffffff
             if f.stream:
@@ -453,6 +462,21 @@ class _Conversation:
         if path.startswith("/reset/"):
             self.socket.sendall(frame(RST_STREAM, 0, number, struct.pack(">I", int(path[7:]))))
             return
+        if path in ("/refused", "/leave"):
+            with self.upstream.lock:
+                refuse, self.upstream.refusals = self.upstream.refusals > 0, max(0, self.upstream.refusals - 1)
+            if refuse and path == "/refused":
+                self.socket.sendall(frame(RST_STREAM, 0, number, struct.pack(">I", REFUSED_STREAM)))
+                return
+            if refuse:
+                self.socket.sendall(frame(GOAWAY, 0, 0, struct.pack(">II", max(number - 2, 0), 0)))
+                return
+        if path == "/s103":
+            self.socket.sendall(frame(HEADERS, END_HEADERS, number, block([(":status", "103"), ("link", "</style.css>")])))
+        if path.startswith("/half/"):
+            self.socket.sendall(frame(HEADERS, END_HEADERS, number, block(fields + [("content-length", "100")])) +
+                                frame(DATA, 0, number, b"half") + frame(RST_STREAM, 0, number, struct.pack(">I", int(path[6:]))))
+            return
         if path == "/goaway":
             self.socket.sendall(frame(GOAWAY, 0, 0, struct.pack(">II", number, 0)))
         if path == "/echo":
@@ -476,12 +500,12 @@ class _Conversation:
         if trailers is None:
             fields.append(("content-length", str(len(body))))
         self.socket.sendall(frame(HEADERS, END_HEADERS, number, block(fields)))
-        self.waiting.append([number, body, trailers])
+        self.waiting.append([number, memoryview(body), trailers])
         self.push()
 
     def push(self):
         """Sends what the windows allow."""
-        out, left = b"", []
+        out, left = bytearray(), []
         for item in self.waiting:
             number, body, trailers = item
             done = False
@@ -490,11 +514,11 @@ class _Conversation:
                 piece = body[:max(0, room)]
                 if body and not piece:
                     break
-                body = body[len(piece):]
+                body = item[1] = body[len(piece):]
                 self.window -= len(piece)
                 self.windows[number] = self.windows.get(number, 0) - len(piece)
                 done = not body
-                out += frame(DATA, END_STREAM if done and trailers is None else 0, number, piece)
+                out += frame(DATA, END_STREAM if done and trailers is None else 0, number, bytes(piece))
             if done and trailers is not None:
                 out += frame(HEADERS, END_HEADERS | END_STREAM, number, block(trailers))
             if not done:

@@ -76,7 +76,7 @@ TEST(Flow, AStalledClientStopsTheBackendAndThenAllArrives) {
   client.stall(true);
   client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
   ASSERT_TRUE(story.asked());
-  const std::string body = pattern(20'000'000);
+  const std::string body = pattern(60'000'000);
   Push answer(story.backend.last(), "HTTP/1.1 200 OK\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   for (int i = 0; i < 50; ++i) {
     answer.step();

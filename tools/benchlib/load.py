@@ -25,6 +25,24 @@ SCENARIOS = {
 DEFAULT_SCENARIOS = ["h1", "h2c-h1", "h2c-h2c", "tls-h1", "tls-h2", "tcp", "h1-new", "h1-1m", "tcp-1m"]
 
 
+def check_answers(ports, port_name, body):
+    """BenchError unless the proxy answers on that port with the backend's bytes, in every protocol that the port is loaded with.
+
+    wrk and h2load look at the status alone; this looks at the bodies, once before the measurement."""
+    tls = port_name == "TLS"
+    versions = {"H1": ["--http1.1"], "TCP": ["--http1.1"], "H2C": ["--http2-prior-knowledge"], "H2UP": ["--http2-prior-knowledge"],
+                "TLS": ["--http1.1", "--http2"]}[port_name]
+    for version in versions:
+        for path, size in (("/", 1 << 10), ("/1m", 1 << 20)):
+            url = f"{'https' if tls else 'http'}://127.0.0.1:{ports[port_name]}{path}"
+            command = ["curl", "-sS", "-k", "--max-time", "20", "-o", "-", "-w", "\n%{http_version} %{http_code}", version, url]
+            done = subprocess.run(command, capture_output=True, timeout=30)
+            got, _, state = done.stdout.rpartition(b"\n")
+            wanted = b"1.1 200" if version == "--http1.1" else b"2 200"
+            if done.returncode or state != wanted or got != body * size:
+                raise BenchError(f"{' '.join(command)}: {state.decode()!r}, {len(got)} bytes instead of {size} {done.stderr.decode().strip()}")
+
+
 def run(scenario, ports, seconds, core):
     """One run. Returns (requests answered well, seconds it took); BenchError if any request failed."""
     port, tool, arguments, path, _ = SCENARIOS[scenario]

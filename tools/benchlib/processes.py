@@ -52,13 +52,18 @@ class Process:
             return [int(pid) for pid in file.read().split()] or [self.child.pid]
 
     def cpu_seconds(self):
-        """utime + stime of the measured processes since they started."""
+        """Time on a core of all threads of the measured processes, in the scheduler's nanoseconds.
+
+        A thread that ended takes its time with it; the proxies start theirs once and keep them."""
         total = 0
         for pid in self.pids:
-            with open(f"/proc/{pid}/stat") as file:
-                fields = file.read().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / TICKS
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                try:
+                    with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+                        total += int(file.read().split()[0])
+                except (FileNotFoundError, ProcessLookupError):
+                    pass
+        return total / 1e9
 
     def memory(self, field="Pss"):
         """Bytes of the measured processes by a field of smaps_rollup (Pss, Rss)."""

@@ -29,13 +29,28 @@ def number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
+def best_peer(row):
+    """(name, CPU figure) of the cheapest proxy other than Outrider in {proxy: {cpu_us}}; None if none was measured."""
+    peers = [(values["cpu_us"], name) for name, values in row.items() if name != "outrider" and "cpu_us" in values]
+    return (min(peers)[1], min(peers)[0]) if peers else None
+
+
+def ratio(row):
+    best = best_peer(row)
+    if not best or "outrider" not in row:
+        return None
+    return f"{row['outrider']['cpu_us'] / best[1]:.2f} x {best[0]}"
+
+
 def print_tables(results, proxies):
     """results: {scenario: {proxy: {cpu_us, rps, spread_percent, calls?, data_calls?}}} and "idle": {proxy: bytes}"""
     scenarios = [(name, f"{name}: {load.SCENARIOS[name][4]}") for name in load.SCENARIOS if name in results]
     get = lambda scenario, proxy: results.get(scenario, {}).get(proxy, {})
     show = lambda key, form: lambda scenario, proxy: form(get(scenario, proxy)) if key in get(scenario, proxy) else None
-    print(table("CPU microseconds of the proxy per request (median; ± half of the spread between rounds)", scenarios, proxies,
-                show("cpu_us", lambda r: f"{number(r['cpu_us'])} ±{r['spread_percent'] / 2:.0f}%")))
+    figure = show("cpu_us", lambda r: f"{number(r['cpu_us'])} ±{r['spread_percent'] / 2:.0f}%")
+    print(table("CPU microseconds of the proxy per request (median; ± half of the spread between rounds)", scenarios,
+                [*proxies, "outrider / best peer"],
+                lambda scenario, column: ratio(results[scenario]) if column == "outrider / best peer" else figure(scenario, column)))
     if any("calls" in r for row in results.values() if isinstance(row, dict) for r in row.values() if isinstance(r, dict)):
         print(table("\nSystem calls per request (of them reads and writes)", scenarios, proxies,
                     show("calls", lambda r: f"{r['calls']:.2f} ({r['data_calls']:.2f})")))

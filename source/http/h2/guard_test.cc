@@ -111,6 +111,28 @@ TEST(H2Guard, FramesOnStreamsThatAreOver) {
     peer.send(headersFrame(1, request()) + headersFrame(1, {{"x", "y"}}));
     EXPECT_TRUE(peer.wrote("STREAM_CLOSED")) << peer.wire;
   }
+  for (const std::string& late : {dataFrame(1, "x"), headersFrame(1, {{"x", "y"}})}) {
+    RawClient peer;  // the exchange is over
+    peer.send(headersFrame(1, request()));
+    peer.server.at(0).reply(200, {}, "ok");
+    peer.collect();
+    peer.send(late);
+    expectConnectionError(peer, "STREAM_CLOSED");
+  }
+  for (const std::string& late : {dataFrame(1, "x"), headersFrame(1, {{"x", "y"}})}) {
+    RawClient peer;  // the client gave it up
+    peer.send(headersFrame(1, request("POST"), false) + resetFrame(1, NGHTTP2_CANCEL) + late);
+    expectConnectionError(peer, "STREAM_CLOSED");
+  }
+  {
+    RawClient peer;  // we gave it up: what crosses our RST_STREAM is no fault
+    peer.send(headersFrame(1, request("POST"), false));
+    peer.server.at(0).reset(ResetReason::kLocal);
+    peer.collect();
+    peer.send(dataFrame(1, "x", true) + headersFrame(3, request()));
+    EXPECT_EQ(peer.server.error, "");
+    EXPECT_EQ(peer.server.count(), 2u);
+  }
   {
     RawClient peer;  // sid-decr: never opened, and closed by the higher one
     peer.send(headersFrame(5, request()) + headersFrame(3, request()));
@@ -240,6 +262,26 @@ TEST(H2Guard, PriorityFlood) {
   peer.send(repeat(one, 200));
   expectConnectionError(peer, "ENHANCE_YOUR_CALM", "http2.inbound_priority_frames_flood");
   EXPECT_EQ(peer.server.counters.inbound_priority_frames_flood, 1u);
+}
+
+// matrix: 223
+TEST(H2Guard, PrioritiesAreCheckedAndNotUsed) {
+  RawClient peer;
+  const std::string itself = frame(NGHTTP2_PRIORITY, 0, 3, number(3) + "\x10");
+  const std::string other = frame(NGHTTP2_PRIORITY, 0, 3, number(1) + "\x10");
+  peer.send(headersFrame(1, request("POST"), false) + other + dataFrame(1, "abc") + other);
+  EXPECT_FALSE(peer.wrote("RST")) << peer.wire;
+  for (const char byte : headersFrame(3, request("POST"), false) + dataFrame(1, itself) + itself) {
+    peer.send(std::string(1, byte));   // however the bytes are cut
+  }
+  EXPECT_TRUE(peer.wrote("RST 3 PROTOCOL_ERROR\n")) << peer.wire;
+  EXPECT_FALSE(peer.wrote("RST 1")) << peer.wire;
+  EXPECT_EQ(peer.server.error, "");
+  peer.send(frame(NGHTTP2_PRIORITY, 0, 0, number(1) + "\x10"));
+  expectConnectionError(peer, "PROTOCOL_ERROR");
+  RawClient idle;
+  idle.send(frame(NGHTTP2_PRIORITY, 0, 9, number(9) + "\x10"));   // idle: there is no stream to reset
+  expectConnectionError(idle, "PROTOCOL_ERROR");
 }
 
 // matrix: 201

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "source/http/h2/harness.h"
+#include "source/http/h2/keepalive.h"
 #include "source/http/h2/memory.h"
 
 namespace outrider::http::h2::testing {
@@ -368,6 +369,29 @@ TEST(H2Pair, PingComesBack) {
   EXPECT_EQ(ping.acks, 1);
 }
 
+TEST(H2Pair, KeepaliveAsksAgainAndNoticesSilence) {
+  Pair pair;
+  Keepalive keepalive;
+  base::Nanos& now = pair.client.now;
+  keepalive.start(*pair.client.codec, {10 * base::kSecond, 3 * base::kSecond, 0}, now, 7);
+  pair.run();
+  EXPECT_EQ(keepalive.deadline(), now + 10 * base::kSecond);
+  for (int i = 0; i < 3; ++i) {
+    now += 10 * base::kSecond;
+    EXPECT_TRUE(keepalive.onTime());
+    EXPECT_EQ(keepalive.deadline(), now + 3 * base::kSecond);
+    pair.run();   // PING and its answer
+    EXPECT_EQ(keepalive.deadline(), now + 10 * base::kSecond);
+  }
+  now += 10 * base::kSecond;
+  EXPECT_TRUE(keepalive.onTime());
+  now += 2 * base::kSecond;
+  EXPECT_TRUE(keepalive.onTime());   // not yet
+  now += base::kSecond;
+  EXPECT_FALSE(keepalive.onTime());
+  EXPECT_EQ(keepalive.deadline(), 0);
+}
+
 TEST(H2Pair, ResetAllTellsEveryOwnerOnce) {
   Pair pair;
   Call& first = pair.client.get("/");
@@ -382,19 +406,18 @@ TEST(H2Pair, ResetAllTellsEveryOwnerOnce) {
   EXPECT_EQ(pair.server.codec->openStreams(), 0u);
 }
 
-TEST(H2Pair, AHalfClosedClientStillGetsTheAnswersItAskedFor) {
+// It can acknowledge nothing and open no window any more.
+TEST(H2Pair, AHalfClosedClientHasLeft) {
   Pair pair;
-  Call& whole = pair.client.get("/");
+  pair.client.get("/");
   Call& half = pair.client.open();
   half.sendHead("POST", "/", {}, false);
   pair.run();
   pair.server.codec->onPeerFinished();
-  EXPECT_TRUE(pair.server.at(1).ended);
-  EXPECT_EQ(pair.server.at(1).reason, ResetReason::kConnectionClosed);
-  EXPECT_FALSE(pair.server.codec->finished());
-  pair.server.at(0).reply(200, {}, "ok");
-  pair.run();
-  EXPECT_EQ(whole.body, "ok");
+  for (size_t i : {0u, 1u}) {
+    EXPECT_TRUE(pair.server.at(i).ended);
+    EXPECT_EQ(pair.server.at(i).reason, ResetReason::kConnectionClosed);
+  }
   EXPECT_TRUE(pair.server.codec->finished());
 }
 

@@ -46,6 +46,7 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   void sendHead(const ResponseHead& head, bool last) override {
     if (ownerGone()) return;
     const bool switches = head.status == 101 && head_ != nullptr && !head_->upgrade.empty();
+    tunnel_ = switches || (head_ != nullptr && (head_->isConnect() || !head_->upgrade.empty()) && head.status / 100 == 2);
     NvList list;
     list.add(":status", switches ? std::string_view("200") : statusText(head.status));
     list.addAll(head.headers);
@@ -136,7 +137,7 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   void onOverflow(std::string_view details) override {
     reason_ = ResetReason::kOverflow;
     details_ = details;
-    sink_->onMalformed({431, details});
+    sink_->onMalformed({431, details, true});
     if (head_sent_) return codec_.submitReset(*this, NGHTTP2_NO_ERROR);
     NvList list;
     list.add(":status", "431");
@@ -147,11 +148,11 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   void emitData(base::Buffer& data, bool last) override { sink_->onRequestData(data, last); }
   void emitTrailers(HeaderMap& trailers) override { sink_->onRequestTrailers(trailers); }
   void emitRoom() override { sink_->onRoom(); }
-  void emitMalformed(std::string_view details) override { sink_->onMalformed({400, details}); }
+  void emitMalformed(std::string_view details) override { sink_->onMalformed({400, details, true}); }
   void emitEnd(ResetReason reason, std::string_view) override { sink_->onEnd(reason); }
   bool keepsRequestOpen() const override {
     if (!head_done_ || reason_ != ResetReason::kNone) return false;
-    if (head_->isConnect() || !head_->upgrade.empty()) return true;
+    if (head_->isConnect() || !head_->upgrade.empty()) return tunnel_;   // refused: nothing more is meant for anybody
     return head_->headers.get(HeaderId::kContentType).starts_with("application/grpc");
   }
 
@@ -161,6 +162,7 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   std::string_view host_;
   bool has_authority_ = false;
   bool has_host_ = false;
+  bool tunnel_ = false;            // an upgrade or CONNECT that was accepted
 };
 
 ServerCodec::ServerCodec(const Settings& settings, Counters& counters, ServerCodecSink& sink, const base::Nanos& now)
@@ -178,7 +180,8 @@ Stream* ServerCodec::newInbound(int32_t id) {
 void ServerCodec::onPeerFinished() {
   if (peer_finished_ || broken()) return;
   peer_finished_ = true;
-  endIncomplete();
+  endAll(ResetReason::kConnectionClosed);
+  settleGone();
 }
 
 }  // namespace outrider::http::h2

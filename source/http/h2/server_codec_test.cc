@@ -309,6 +309,20 @@ TEST(H2Server, TheOwnerMayAnswerBeforeTheHeadIsWhole) {
   EXPECT_EQ(exchange.reason, ResetReason::kNone);
 }
 
+TEST(H2Server, ABrokenAnswerShowsWhatCameOfIt) {
+  RawClient peer;
+  peer.send(headersFrame(1, request()) + headersFrame(3, request()));
+  peer.server.at(0).reply(200, {}, "half", false);
+  peer.server.at(0).reset(ResetReason::kRemoteReset);
+  peer.server.at(1).reply(200, {}, "ok");
+  peer.collect();
+  EXPECT_TRUE(peer.wrote("HEADERS 1 :status=200\n")) << peer.wire;
+  EXPECT_TRUE(peer.wrote("DATA 1 4\n")) << peer.wire;
+  EXPECT_TRUE(peer.wrote("RST 1 INTERNAL_ERROR\n")) << peer.wire;
+  EXPECT_TRUE(peer.wrote("DATA 3 2 end\n")) << peer.wire;
+  EXPECT_EQ(peer.server.codec->openStreams(), 0u);
+}
+
 TEST(H2Server, ATimeoutCancels) {
   // matrix: 220
   Settings settings;
@@ -322,6 +336,7 @@ TEST(H2Server, ATimeoutCancels) {
   EXPECT_EQ(exchange.rooms, 0);
   const size_t blocks = base::Block::liveOnThisThread();
   exchange.reset(ResetReason::kTimeout);
+  EXPECT_EQ(peer.server.counters.tx_flush_timeout, 1u);
   EXPECT_LT(base::Block::liveOnThisThread(), blocks);  // what waited is let go at once
   peer.collect();
   EXPECT_TRUE(peer.wrote("RST 1 CANCEL\n")) << peer.wire;
@@ -351,11 +366,20 @@ TEST(H2Server, AClientThatSaysGoAwayIsServedToTheEnd) {
   RawClient peer;
   peer.send(headersFrame(1, request()) + frame(NGHTTP2_GOAWAY, 0, 0, number(0) + number(0)) + headersFrame(3, request()));
   ASSERT_EQ(peer.server.count(), 2u);
+  EXPECT_FALSE(peer.server.codec->finished());
   peer.server.at(0).reply(200, {}, "a");
   peer.server.at(1).reply(200, {}, "b");
   peer.collect();
   EXPECT_TRUE(peer.server.at(0).ended);
   EXPECT_TRUE(peer.server.at(1).ended);
+  // Its GOAWAY spoke of streams that we would open; it may go on until it leaves.
+  peer.send(headersFrame(5, request()));
+  ASSERT_EQ(peer.server.count(), 3u) << peer.wire << peer.server.error;
+  peer.server.at(2).reply(200, {}, "c");
+  peer.collect();
+  EXPECT_TRUE(peer.server.at(2).ended);
+  EXPECT_FALSE(peer.server.codec->finished());
+  peer.server.codec->onPeerFinished();
   EXPECT_TRUE(peer.server.codec->finished());
 }
 

@@ -396,15 +396,24 @@ void Stream::resetWith(uint32_t code) {
   if (told_) return;
   Session& session = session_;
   told_ = owner_reset_ = true;
+  if (session.server_ && code == NGHTTP2_CANCEL && head_sent_ && !local_done_) ++session.counters_.tx_flush_timeout;
   --session.open_;
   session.gone_ = true;
   session.dropInbound(*this);
   // nghttp2 drops what waits behind a RST_STREAM, so a complete response goes first.
   farewell_ = session.server_ && code == NGHTTP2_NO_ERROR && head_sent_ && out_.last() && !local_done_;
-  if (!farewell_) out_.pending().clear();
   base::TaggedNode<ReadyTag>::unlink();
   base::TaggedNode<RoomTag>::unlink();
   session.emitOutput();
+  // So does the beginning of a response that breaks off, as far as the windows let it: the client learns what came.
+  if (session.server_ && head_sent_ && !local_done_ && !closed_ && code != NGHTTP2_NO_ERROR && code != NGHTTP2_CANCEL &&
+      (pins_ > 0 || out_.size() > 0)) {
+    farewell_ = true;
+    late_code_ = code;
+    session.late_resets_.pushBack(*this);
+    return;
+  }
+  if (!farewell_) out_.pending().clear();
   if (!closed_) {
     if (id_ == 0) {
       closed_ = true;  // never opened
@@ -557,9 +566,17 @@ Feed Session::feedBytes(base::Buffer& in) {
   OUTRIDER_DCHECK(feeding_ == nullptr && out_ == nullptr);
   deliverReady();
   while (!in.empty() && !broken()) {
+    if (skip_left_ > 0) {
+      const size_t n = std::min(skip_left_, in.size());
+      in.drain(n);
+      skip_left_ -= n;
+      continue;
+    }
     const base::Slice slice = in.slice(0);
+    const size_t most = server_ ? scanFrames({slice.data(), slice.size()}) : slice.size();
+    if (most == 0 || broken()) continue;
     feeding_ = &slice;
-    const ssize_t eaten = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(slice.data()), slice.size());
+    const ssize_t eaten = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(slice.data()), most);
     feeding_ = nullptr;
     if (eaten >= 0) {
       in.drain(static_cast<size_t>(eaten));
@@ -598,9 +615,16 @@ void Session::fillBytes(base::Buffer& out) {
   creditStreams();
   out_ = &out;
   ssize_t n = 0;
-  while (out.size() < kOutBudget) {
+  while (out.size() < kOutBudget || !late_resets_.empty()) {
     const uint8_t* data = nullptr;
-    n = nghttp2_session_mem_send(session_, &data);
+    n = out.size() < kOutBudget ? nghttp2_session_mem_send(session_, &data) : 0;
+    if (n == 0 && !late_resets_.empty()) {
+      Stream& stream = late_resets_.popFront();
+      stream.farewell_ = false;
+      stream.out_.pending().clear();
+      submitReset(stream, stream.late_code_);
+      continue;
+    }
     if (n <= 0) break;
     const std::string_view piece(reinterpret_cast<const char*>(data), static_cast<size_t>(n));
     char patched[64];
@@ -641,15 +665,6 @@ void Session::settleGone() {
   if (std::exchange(gone_, false)) onStreamGone();
 }
 
-void Session::endIncomplete() {
-  streams_.forEach([this](Stream& stream) {
-    if (stream.told_ || stream.remote_done_) return;
-    submitReset(stream, NGHTTP2_CANCEL);
-    endStream(stream, ResetReason::kConnectionClosed, {});
-  });
-  settleGone();
-}
-
 void Session::endSoon(Stream& stream) {
   stream.closed_ = true;
   --alive_;
@@ -675,7 +690,8 @@ void Session::endAll(ResetReason reason) {
 bool Session::done() const {
   if (dead_) return true;
   if (nghttp2_session_want_write(session_) != 0) return false;
-  return nghttp2_session_want_read(session_) == 0 || (peer_finished_ && open_ == 0);
+  if (peer_finished_ && open_ == 0) return true;
+  return nghttp2_session_want_read(session_) == 0;
 }
 
 void Session::goAway(bool notice) {
@@ -800,6 +816,7 @@ void Session::closeStream(Stream& stream, uint32_t code) {
   stream.closed_ = true;
   --alive_;
   onSlotFree();
+  if (server_ && stream.remote_done_) rememberEnded(stream.id_);
   if (server_ && stream.remote_reset_ && !stream.local_done_ && !stream.owner_reset_ &&
       now_ - stream.born_ < settings_.premature_reset_age_ns) {
     chargeReset();
@@ -826,6 +843,7 @@ void Session::closeStream(Stream& stream, uint32_t code) {
       reason = ResetReason::kProtocolError;
       details = code == NGHTTP2_PROTOCOL_ERROR ? kInvalidMessage : codeDetails(code);
       ++counters_.rx_messaging_error;
+      stream.emitMalformed(details);
       glitch();
       chargeReset();
     }
@@ -897,6 +915,8 @@ bool Session::countFrame(uint8_t type, uint8_t flags, size_t length, int32_t id)
       countEmpty(length == 0);
       break;
     case NGHTTP2_PRIORITY:
+      if (id == 0) fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);
+      [[fallthrough]];
     case NGHTTP2_PRIORITY_UPDATE:
       if (++priority_frames_ > uint64_t{settings_.max_priority_frames_per_stream} * (1 + streams_seen_)) {
         fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.inbound_priority_frames_flood", &counters_.inbound_priority_frames_flood);
@@ -941,6 +961,62 @@ void Session::checkOrder(int32_t id) {
   for (const Skipped& each : skipped_) {
     if (id >= each.from && id < each.to) fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);
   }
+}
+
+// RFC 9113 5.1: after its END_STREAM or RST_STREAM the peer sends nothing more there. nghttp2 forgets closed streams and
+// ignores what comes for them, for it may have crossed a RST_STREAM of ours; what the peer ended itself cannot have.
+void Session::rememberEnded(int32_t id) { ended_by_peer_[ended_by_peer_count_++ % std::size(ended_by_peer_)] = id; }
+
+void Session::checkClosed(int32_t id) {
+  for (const int32_t each : ended_by_peer_) {
+    if (each == id && id != 0) fail(NGHTTP2_STREAM_CLOSED, codeDetails(NGHTTP2_STREAM_CLOSED), nullptr);
+  }
+}
+
+// What nghttp2 passes over without a callback: DATA for streams that it has forgotten, and the content of PRIORITY frames (we
+// use no priorities, but RFC 7540 5.3.1 wants a stream that depends on itself to be an error). And a client's GOAWAY, which is
+// about streams that we would open (RFC 9113 6.8); nghttp2 would take it for the end of all and read no further.
+// Returns how many bytes come before such a GOAWAY (then skip_left_ is its size), else all.
+size_t Session::scanFrames(std::string_view bytes) {
+  size_t i = 0;
+  while (i < bytes.size() && failure_.empty()) {
+    if (scan_left_ > 0) {
+      const size_t n = std::min<size_t>(scan_left_, bytes.size() - i);
+      scan_left_ -= static_cast<uint32_t>(n);
+      i += n;
+      continue;
+    }
+    const auto at = [this](size_t k) { return static_cast<uint32_t>(static_cast<uint8_t>(scan_[k])); };
+    const auto word = [&](size_t k) { return (at(k) << 24 | at(k + 1) << 16 | at(k + 2) << 8 | at(k + 3)) & 0x7fffffffu; };
+    const uint32_t want = scan_have_ >= 9 ? 13 : 9;
+    const size_t n = std::min<size_t>(want - scan_have_, bytes.size() - i);
+    std::memcpy(scan_ + scan_have_, bytes.data() + i, n);
+    scan_have_ += static_cast<uint32_t>(n);
+    i += n;
+    if (scan_have_ < want) break;
+    const uint32_t length = at(0) << 16 | at(1) << 8 | at(2);
+    if (want == 9) {
+      const uint32_t type = at(3);
+      if (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) checkClosed(static_cast<int32_t>(word(5)));
+      if (type == NGHTTP2_RST_STREAM && length == 4) rememberEnded(static_cast<int32_t>(word(5)));
+      if (type == NGHTTP2_PRIORITY && length >= 5) continue;   // its dependency as well
+      if (type == NGHTTP2_GOAWAY && n == 9 && word(5) == 0 && length >= 8 && length <= settings_.max_frame_size) {
+        scan_have_ = 0;
+        skip_left_ = 9 + length;
+        glitch();
+        return i - 9;
+      }
+    } else if (word(9) == word(5) && static_cast<int32_t>(word(5)) > last_inbound_id_) {
+      fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);   // an idle stream cannot be reset
+    } else if (word(9) == word(5) && word(5) != 0) {
+      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(word(5)), NGHTTP2_PROTOCOL_ERROR);
+      glitch();
+      chargeReset();
+    }
+    scan_left_ = want == 13 ? length - 4 : length;
+    scan_have_ = 0;
+  }
+  return bytes.size();
 }
 
 void Session::countRefusal() {

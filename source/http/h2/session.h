@@ -126,6 +126,7 @@ class Stream : public base::TaggedNode<OpenTag>,    // every stream of the sessi
   bool farewell_ = false;               // the owner left behind a complete response: it goes out first
   bool unsent_ = false;                 // client: the request never left
   uint32_t remote_code_ = 0;
+  uint32_t late_code_ = 0;
   ResetReason reason_ = ResetReason::kNone;
   std::string_view details_;
 };
@@ -176,7 +177,6 @@ class Session {
   void markReady(Stream& stream);
   uint32_t remoteSetting(int32_t id) const;
   uint32_t nextStreamId() const;
-  void endIncomplete();                  // server: the client will send no more, so these requests never end
   void endSoon(Stream& stream);          // client: a request that could not be sent; onEnd() comes with the next fill()
   void settleGone();
 
@@ -203,6 +203,9 @@ class Session {
   std::string_view patchSettings(std::string_view frame, char* to);
   bool countFrame(uint8_t type, uint8_t flags, size_t length, int32_t id);
   void checkOrder(int32_t id);
+  void rememberEnded(int32_t id);
+  void checkClosed(int32_t id);
+  size_t scanFrames(std::string_view bytes);
   void countRefusal();
   void countEmpty(bool empty);
   void localDone(Stream& stream);
@@ -216,6 +219,7 @@ class Session {
   base::IntrusiveList<Stream, RoomTag> relieved_;
   base::IntrusiveList<Stream, CreditTag> credits_;
   base::IntrusiveList<Stream, RoomTag> unsendable_;
+  base::IntrusiveList<Stream, RoomTag> late_resets_;   // server: what they said so far goes out first
   base::Buffer* out_ = nullptr;          // during fill()
   Stream* block_stream_ = nullptr;       // whose head was decoded last
   const base::Slice* feeding_ = nullptr; // during feed(): the slice that nghttp2 reads
@@ -238,6 +242,12 @@ class Session {
   Skipped skipped_[4];                   // the last ranges of ids that the peer left out
   uint32_t skips_ = 0;
   int32_t last_inbound_id_ = 0;
+  int32_t ended_by_peer_[16] = {};       // the last streams that are over and on which the peer may not send any more
+  uint32_t ended_by_peer_count_ = 0;
+  uint32_t scan_left_ = 24;              // server: bytes of the preface or a frame that scanFrames() passes over
+  uint32_t scan_have_ = 0;
+  size_t skip_left_ = 0;                 // server: bytes of a GOAWAY frame that nghttp2 does not see
+  char scan_[14] = {};                   // a frame's head, and what a PRIORITY frame says
   Budget resets_;
   Budget pings_;
   Budget peer_settings_;

@@ -17,6 +17,14 @@ struct Rate {
   bool operator==(const Rate&) const = default;
 };
 
+// PINGs of our own. Units: nanoseconds.
+struct KeepaliveSettings {
+  int64_t interval = 0;           // 0: none
+  int64_t timeout = 0;            // for the answer
+  uint32_t jitter_percent = 15;   // of the interval, added at random
+  bool operator==(const KeepaliveSettings&) const = default;
+};
+
 struct Settings {
   // What we tell the peer.
   uint32_t hpack_table_size = 4096;             // for decoding; also the most that we use for encoding
@@ -44,6 +52,7 @@ struct Settings {
   Rate peer_settings;
   Rate glitches{1000, 100};                     // unknown frames, malformed messages
   int64_t premature_reset_age_ns = 1'000'000'000;  // a reset counts when the stream is younger
+  KeepaliveSettings keepalive;
 
   // Rules for messages.
   bool stream_error_on_invalid_http_message = true;  // false: GOAWAY(PROTOCOL_ERROR), as Envoy's default
@@ -86,6 +95,11 @@ struct Counters {
 #define OUTRIDER_H2_COUNTER(name) uint64_t name = 0;
   OUTRIDER_H2_COUNTERS(OUTRIDER_H2_COUNTER)
 #undef OUTRIDER_H2_COUNTER
+  bool any() const {
+#define OUTRIDER_H2_COUNTER(name) | name
+    return (0 OUTRIDER_H2_COUNTERS(OUTRIDER_H2_COUNTER)) != 0;
+#undef OUTRIDER_H2_COUNTER
+  }
 };
 
 }  // namespace outrider::http::h2

@@ -62,6 +62,7 @@ class AsyncCall final : private AttemptOwner {
   base::Buffer& body() { return body_; }       // take from it what you have read
   bool writable() const { return !full_ && !ended(); }   // false: wait for an onCall() after which it is true
   const Host* host() const { return attempt_ == nullptr ? nullptr : attempt_->host(); }
+  bool sent() const { return attempt_ != nullptr && attempt_->requestSent(); }   // it has, or had, a connection
   // For logs: "overflow", "delayed connect error: Connection refused"; empty after kComplete.
   std::string_view failure() const;
   event::Loop& loop() { return loop_; }

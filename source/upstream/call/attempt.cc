@@ -25,7 +25,7 @@ const Host* Attempt::pick(const lb::LbContext& context) {
 
 void Attempt::start(const http::RequestHead& head, bool last) {
   request_ = &head;
-  request_last_ = last;
+  request_last_ = head_last_ = last;
   // Balancing sees it from here: a host that lets connections wait is a busy one.
   host_->load.active.fetch_add(1, std::memory_order_relaxed);
   counted_load_ = true;
@@ -37,7 +37,7 @@ void Attempt::start(const http::RequestHead& head, bool last) {
 bool Attempt::admit() {
   const ClusterPart& part = cluster_->part();
   if (!cluster_->breaker(options_.high_priority).requests.tryAcquire(permit_counted_)) {
-    part.stats.inc(ClusterStat::kUpstreamRqPendingOverflow);
+    part.stats.inc(ClusterStat::kUpstreamRqActiveOverflow);
     fail(ResetReason::kPoolOverflow, {});
     return false;
   }
@@ -56,14 +56,16 @@ void Attempt::attach(PoolConnection& connection) {
   pool_ready_at_ = sent_at_ = cluster_->loop().now();
   local_ = connection.connection().local();
   connection_id_ = connection.connection().id();
+  wire_sent_ = connection.connection().bytesWritten();
+  wire_received_ = connection.connection().bytesRead();
   protocol_ = connection.codec()->protocol();
   has_protocol_ = true;
   stream_ = &connection.codec()->newStream(*this);
-  const bool more = !waiting_.empty() || request_trailers_ != nullptr;
   request_sent_ = true;
-  stream_->sendHead(*request_, request_last_ && !more);
-  if (stream_ != nullptr && !waiting_.empty()) {
-    const bool last = request_last_ && request_trailers_ == nullptr;
+  // Framed as it came, however long it waited: a body that proved empty meanwhile still ends as a body.
+  stream_->sendHead(*request_, head_last_);
+  const bool last = request_last_ && request_trailers_ == nullptr;
+  if (stream_ != nullptr && !head_last_ && (!waiting_.empty() || last)) {
     if (stream_->sendData(waiting_, last) == Room::kFull) {
       waiting_full_ = true;
     }
@@ -123,7 +125,13 @@ void Attempt::abandon() {
   }
   if (stream_ != nullptr) {
     http::ClientStream* stream = std::exchange(stream_, nullptr);
-    cluster_->part().stats.inc(ClusterStat::kUpstreamRqTxReset);
+    const ClusterStats& stats = cluster_->part().stats;
+    if (protocol_ == http::Protocol::kHttp2) {
+      stats.inc(ClusterStat::kUpstreamRqTxReset);
+    } else {   // HTTP/1 has no resets: its connection goes
+      stats.inc(ClusterStat::kUpstreamCxDestroyWithActiveRq);
+      stats.inc(ClusterStat::kUpstreamCxDestroyLocalWithActiveRq);
+    }
     stream->reset(ResetReason::kLocal);
   }
   finish();
@@ -131,6 +139,7 @@ void Attempt::abandon() {
 
 void Attempt::fail(ResetReason reason, std::string_view transport_failure) {
   failure_ = reason;
+  pool_ready_at_ = cluster_->loop().now();                 // or would have been
   transport_failure_ = arena_.copy(transport_failure);
   stream_ = nullptr;
   if (host_ != nullptr) host_->stats.rq_error.fetch_add(1, std::memory_order_relaxed);
@@ -140,6 +149,10 @@ void Attempt::fail(ResetReason reason, std::string_view transport_failure) {
 
 void Attempt::finish() {
   phase_ = Phase::kDone;
+  if (connection_ != nullptr) {
+    wire_sent_ = connection_->connection().bytesWritten() - wire_sent_;
+    wire_received_ = connection_->connection().bytesRead() - wire_received_;
+  }
   connection_ = nullptr;
   if (counted_load_) {
     counted_load_ = false;
@@ -157,12 +170,16 @@ void Attempt::finish() {
 
 void Attempt::fillInfo(stream::StreamInfo& info) const {
   info.host = host_;
+  info.pool_ready_at = pool_ready_at_;
   if (!has_protocol_) return;
   info.upstream_local = local_;
   info.upstream_connection_id = connection_id_;
   info.upstream_protocol = protocol_;
   info.has_upstream_protocol = true;
-  info.pool_ready_at = pool_ready_at_;
+  if (phase_ == Phase::kDone) {
+    info.upstream_wire_sent = wire_sent_;
+    info.upstream_wire_received = wire_received_;
+  }
   if (info.first_upstream_tx == 0) info.first_upstream_tx = pool_ready_at_;
   info.last_upstream_tx = sent_at_;
 }
@@ -178,6 +195,7 @@ void Attempt::onInformational(http::ResponseHead& head) {
 void Attempt::onResponseHead(http::ResponseHead& head, bool last) {
   head_ = &head;
   if (last) response_ended_ = true;
+  if (!head.keep_alive && protocol_ != http::Protocol::kHttp2) cluster_->part().stats.inc(ClusterStat::kUpstreamCxCloseNotify);
   owner_.onAttempt(*this);
 }
 
@@ -207,7 +225,7 @@ void Attempt::onEnd(ResetReason reason, std::string_view details) {
     host_->stats.rq_success.fetch_add(1, std::memory_order_relaxed);
   } else {
     host_->stats.rq_error.fetch_add(1, std::memory_order_relaxed);
-    if (reason == ResetReason::kRemoteReset || reason == ResetReason::kRemoteRefused) stats.inc(ClusterStat::kUpstreamRqRxReset);
+    if (reason == ResetReason::kRemoteReset) stats.inc(ClusterStat::kUpstreamRqRxReset);
     if (reason == ResetReason::kProtocolError) stats.inc(ClusterStat::kUpstreamCxProtocolError);
   }
   finish();

@@ -33,6 +33,7 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
  public:
   struct Options {
     bool high_priority = false;
+    bool fresh = false;                                    // a connection that has served nobody, if one may be made
     size_t buffer_limit = 64 * 1024;                       // of bytes that wait in either direction
     http::Protocol downstream = http::Protocol::kHttp11;   // for clusters that follow the client's protocol
   };
@@ -106,6 +107,7 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   PoolConnection* connection_ = nullptr;                   // while streaming
   base::Buffer waiting_;                                   // request bytes before there is a stream
   bool request_last_ = false;
+  bool head_last_ = false;                                 // the request was its head alone
   bool waiting_full_ = false;
 
   http::ResponseHead* head_ = nullptr;
@@ -134,6 +136,7 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   http::Protocol protocol_ = http::Protocol::kHttp11;
   bool has_protocol_ = false;
   base::Nanos pool_ready_at_ = 0, sent_at_ = 0;
+  uint64_t wire_sent_ = 0, wire_received_ = 0;             // HTTP/1: the connection's when it began, then the exchange's own
 };
 
 }  // namespace outrider::upstream

@@ -46,6 +46,7 @@ class GrpcCall final : private AsyncCallOwner {
   const std::string& message() const { return message_; }         // grpc-message, or why there is no status
   bool writable() const { return !ended_ && call_.writable(); }
   const Host* host() const { return call_.host(); }
+  bool sent() const { return call_.sent(); }                      // it has, or had, a connection
 
  private:
   void onCall(AsyncCall& call) override;

@@ -124,6 +124,11 @@ class Channel final {
         const base::Nanos ttl = node->ai_ttl * base::kSecond;
         if (ttl > 0) answer.ttl = answer.ttl == 0 ? ttl : std::min(answer.ttl, ttl);
       }
+      // A name that leads elsewhere is as short-lived as its shortest link.
+      for (const ares_addrinfo_cname* link = info->cnames; link != nullptr; link = link->next) {
+        const base::Nanos ttl = link->ttl * base::kSecond;
+        if (ttl > 0 && answer.ttl > 0) answer.ttl = std::min(answer.ttl, ttl);
+      }
       ares_freeaddrinfo(info);
     }
     // A name that does not exist, or has no address, is an answer; silence is a failure.

@@ -209,6 +209,7 @@ base::Nanos Checker::interval() {
 
 void Checker::check() {
   stats_.inc(HealthStat::kAttempt);
+  timed_out_ = false;
   phase_ = Phase::kChecking;
   timeout_.armIn(spec_.timeout);
   if (session_ != nullptr && session_->usable()) {
@@ -239,7 +240,10 @@ void Checker::check() {
   session_ = std::make_unique<Session>(*this, fd, std::move(transport), to);
 }
 
-void Checker::onTimeout() { finish(false, true, false); }
+void Checker::onTimeout() {
+  timed_out_ = phase_ == Phase::kChecking;
+  finish(false, true, false);
+}
 
 void Checker::finish(bool ok, bool network, bool retriable) {
   if (phase_ != Phase::kChecking) return;

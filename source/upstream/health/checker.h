@@ -31,6 +31,7 @@ class Checker final {
   void start();
   bool firstDone() const { return first_done_; }
   bool healthy() const { return healthy_; }
+  bool timedOut() const { return timed_out_; }     // the last check did
 
  private:
   friend class Session;
@@ -58,7 +59,7 @@ class Checker final {
   bool healthy_;
   bool first_done_;
   bool edge_ = false;                              // the last check changed the state
-  bool ok_ = false, network_ = false, retriable_ = false;   // of the check that is ending
+  bool ok_ = false, network_ = false, retriable_ = false, timed_out_ = false;   // of the check that is ending
 };
 
 }  // namespace outrider::upstream::health

@@ -15,7 +15,10 @@ using http::ResetReason;
 // ---- one connection ----
 
 PoolConnection::PoolConnection(HostPool& pool, std::unique_ptr<net::Connection> connection)
-    : pool_(&pool), connection_(std::move(connection)), settings_(pool.cluster_->settings()) {
+    : pool_(&pool),
+      connection_(std::move(connection)),
+      settings_(pool.cluster_->settings()),
+      keepalive_timer_(event::Timer::to<&PoolConnection::onKeepalive>(pool.loop_.timers(), this)) {
   connection_->setSink(*this);
 }
 
@@ -29,11 +32,14 @@ void PoolConnection::onConnected() {
   bool h2 = pool.protocol_ == PoolProtocol::kHttp2;
   if (pool.protocol_ == PoolProtocol::kAuto) h2 = connection_->transport().alpn() == "h2";
   if (h2) {
-    codec_ = std::make_unique<http::h2::ClientCodec>(settings_->h2, h2_counters_, *this, pool.loop_.now());
-    stats.inc(ClusterStat::kUpstreamCxHttp2Total);
+    auto codec = std::make_unique<http::h2::ClientCodec>(settings_->h2, h2_counters_, *this, pool.loop_.now());
+    keepalive_.start(*codec, settings_->h2.keepalive, pool.loop_.now(), static_cast<uint64_t>(pool.loop_.now()) ^ connection_->id());
+    codec_ = std::move(codec);
+    if (keepalive_.deadline() > 0) keepalive_timer_.armAt(keepalive_.deadline());
+    if (pool.protocol_ == PoolProtocol::kAuto) stats.inc(ClusterStat::kUpstreamCxHttp2Total);
   } else {
     codec_ = std::make_unique<http::h1::ClientCodec>(settings_->h1, h1_counters_, *this, connection_->out());
-    stats.inc(ClusterStat::kUpstreamCxHttp1Total);
+    if (pool.protocol_ == PoolProtocol::kAuto) stats.inc(ClusterStat::kUpstreamCxHttp1Total);
   }
   base::IntrusiveList<PoolConnection, ConnectionTag>::erase(*this);
   --pool.connecting_count_;
@@ -83,19 +89,32 @@ void PoolConnection::onConnectionError(std::string_view) {
   pool_->loop_.defer(pool_->work_);
 }
 
-void PoolConnection::close() {
+void PoolConnection::onKeepalive() {
+  if (closed_) return;
+  if (!keepalive_.onTime()) {
+    ++h2_counters_.keepalive_timeout;
+    close(net::CloseReason::kTransportError);   // a peer that does not answer is gone
+    return;
+  }
+  keepalive_timer_.armAt(keepalive_.deadline());
+}
+
+void PoolConnection::close(net::CloseReason reason) {
   if (closed_) return;
   connection_->closeNow();
-  onClosed(net::CloseReason::kLocal);
+  onClosed(reason);
 }
 
 void PoolConnection::onClosed(net::CloseReason reason) {
   if (closed_) return;
   closed_ = true;
+  keepalive_timer_.cancel();
+  keepalive_.stop();
   HostPool& pool = *pool_;
   const ClusterPart& part = pool.cluster_->part();
   const ClusterStats& stats = part.stats;
-  const bool remote = reason == net::CloseReason::kRemoteFin || reason == net::CloseReason::kRemoteReset;
+  const bool remote = reason == net::CloseReason::kRemoteFin || reason == net::CloseReason::kRemoteReset ||
+                      reason == net::CloseReason::kConnectFailed;
   const bool was_connecting = codec_ == nullptr;
   base::IntrusiveList<PoolConnection, ConnectionTag>::erase(*this);
   --pool.connections_;
@@ -188,7 +207,7 @@ void HostPool::assign(PoolConnection& connection) {
 }
 
 void HostPool::acquire(Attempt& attempt) {
-  if (!draining_ && pending_.empty()) {
+  if (!draining_ && pending_.empty() && !attempt.options_.fresh) {
     if (PoolConnection* connection = freeConnection()) {
       if (!attempt.admit()) return;
       assign(*connection);
@@ -209,7 +228,7 @@ void HostPool::acquire(Attempt& attempt) {
   ++pending_count_;
   if (connecting_count_ >= wanted()) return;
   // A connection that has just come up serves who waits at the end of the turn.
-  if (freeConnection() != nullptr) loop_.defer(work_);
+  if (!attempt.options_.fresh && freeConnection() != nullptr) loop_.defer(work_);
   else connect();
 }
 
@@ -266,6 +285,8 @@ void HostPool::connect() {
   host_->load.connections.fetch_add(1, std::memory_order_relaxed);
   host_->stats.cx_total.fetch_add(1, std::memory_order_relaxed);
   part.stats.inc(ClusterStat::kUpstreamCxTotal);
+  if (protocol_ == PoolProtocol::kHttp1) part.stats.inc(ClusterStat::kUpstreamCxHttp1Total);
+  if (protocol_ == PoolProtocol::kHttp2) part.stats.inc(ClusterStat::kUpstreamCxHttp2Total);
   part.stats.inc(ClusterStat::kUpstreamCxActive);
   made->connection_->startConnect(part.spec->connect_timeout);
 }
@@ -312,6 +333,19 @@ void HostPool::onIdleTimer() {
   if (!idle_.empty()) idle_timer_.armAt(idle_.back().idle_since_ + timeout);
 }
 
+PoolConnection* HostPool::connectionFor(const Attempt& attempt) {
+  // Where none can be made, one that has served must do.
+  const bool fresh = attempt.options_.fresh && (connecting_count_ > 0 || cluster_->breaker(false).connections.exhausted() == false);
+  PoolConnection* found = fresh ? nullptr : freeConnection();
+  if (found != nullptr) return found;
+  // A connection that has just come up, or an HTTP/1 one that has just ended its exchange, is busy so far, and free.
+  busy_.forEach([&](PoolConnection& each) {
+    if (found != nullptr || !each.ready() || each.codec_->finished() || spent(each) || each.codec_->freeStreams() == 0) return;
+    if (!fresh || each.served_ == 0) found = &each;
+  });
+  return found;
+}
+
 void HostPool::work() {
   const base::LocalRef<HostPool> keep(this);
   // Connections that can serve no more. A draining pool still serves who waited when it began to drain.
@@ -328,17 +362,9 @@ void HostPool::work() {
     if (each.codec_->finished() || each.connection_->peerFinished() || over) each.close();
   });
   while (!pending_.empty()) {
-    PoolConnection* connection = freeConnection();
-    if (connection == nullptr) {
-      // A busy HTTP/1 connection that just ended its exchange is free, too.
-      busy_.forEach([&](PoolConnection& each) {
-        if (connection == nullptr && each.ready() && !each.codec_->finished() && !spent(each) && each.codec_->freeStreams() > 0) {
-          connection = &each;
-        }
-      });
-    }
-    if (connection == nullptr) break;
     Attempt& attempt = pending_.front();
+    PoolConnection* connection = connectionFor(attempt);
+    if (connection == nullptr) break;
     cancel(attempt);
     if (!attempt.admit()) continue;
     assign(*connection);

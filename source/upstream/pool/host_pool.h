@@ -9,6 +9,7 @@
 
 #include "source/base/local_ref.h"
 #include "source/http/codec.h"
+#include "source/http/h2/keepalive.h"
 #include "source/net/connection.h"
 #include "source/upstream/call/attempt.h"
 #include "source/upstream/codec_settings.h"
@@ -31,7 +32,7 @@ class PoolConnection final : public net::ConnectionSink,
   net::Connection& connection() { return *connection_; }
   bool ready() const { return codec_ != nullptr && !closed_; }
   bool reused() const { return served_ > 1; }   // not its first request
-  void close();
+  void close(net::CloseReason reason = net::CloseReason::kLocal);
 
   void onConnected() override;
   void onBytes(base::Buffer& in, bool eof) override;
@@ -51,12 +52,16 @@ class PoolConnection final : public net::ConnectionSink,
 
  private:
   friend class HostPool;
+  void onKeepalive();
+
   base::LocalRef<HostPool> pool_;
   std::unique_ptr<net::Connection> connection_;
   std::shared_ptr<const CodecSettings> settings_;
   std::unique_ptr<http::ClientCodec> codec_;
   http::h1::Counters h1_counters_;
   http::h2::Counters h2_counters_;
+  http::h2::Keepalive keepalive_;
+  event::Timer keepalive_timer_;
   base::Nanos idle_since_ = 0;
   uint32_t served_ = 0;
   bool closed_ = false;
@@ -90,6 +95,7 @@ class HostPool final {
   void connect();
   void connectionFailed(http::ResetReason reason, std::string_view transport_failure);
   PoolConnection* freeConnection();
+  PoolConnection* connectionFor(const Attempt& attempt);   // for one that waits; null: none now
   void assign(PoolConnection& connection);
   bool spent(const PoolConnection& connection) const;   // served as many requests as it may
   void setIdle(PoolConnection& connection);

@@ -37,17 +37,24 @@ base::Nanos grpcTimeout(std::string_view text) {
   }
 }
 
-// How long the whole exchange may take (RouteAction.MaxStreamDuration); 0: no limit.
+// How long the whole exchange may take (RouteAction.MaxStreamDuration); 0: no limit; an offset that leaves nothing ends it at once.
 base::Nanos streamDuration(const HcmSpec& spec, const config::ForwardSpec& forward, const http::RequestHead& head) {
   if (forward.grpc_timeout_max.has_value()) {
     const http::Header* asked = head.headers.find(std::string_view("grpc-timeout"));
     if (base::Nanos wish = asked == nullptr ? 0 : grpcTimeout(asked->value()); wish > 0) {
       if (*forward.grpc_timeout_max > 0) wish = std::min(wish, *forward.grpc_timeout_max);
-      const base::Nanos offset = forward.grpc_timeout_offset.value_or(0);
-      return offset < wish ? wish - offset : wish;
+      return std::max<base::Nanos>(wish - forward.grpc_timeout_offset.value_or(0), 1);
     }
   }
   return forward.max_stream_duration.value_or(spec.max_stream_duration);
+}
+
+// As Envoy, an informational answer is one more that was completed.
+void countInformational(const HcmConfig& config) {
+  config.stats.inc(HcmStat::kRqCompleted);
+  config.stats.inc(HcmStat::kRq1xx);
+  config.listener_stats.inc(ListenerHttpStat::kRqCompleted);
+  config.listener_stats.inc(ListenerHttpStat::kRq1xx);
 }
 
 bool isConnectionFault(net::CloseReason reason) {
@@ -108,8 +115,11 @@ bool HttpServerConnection::chooseCodec(const base::Buffer& in, bool eof) {
     }
   }
   if (h2) {
-    codec_ = std::make_unique<http::h2::ServerCodec>(spec.h2, h2_counters_, static_cast<http::ServerCodecSink&>(*this),
-                                                     context_.worker.loop.now());
+    auto codec = std::make_unique<http::h2::ServerCodec>(spec.h2, h2_counters_, static_cast<http::ServerCodecSink&>(*this),
+                                                         context_.worker.loop.now());
+    keepalive_.start(*codec, spec.h2.keepalive, context_.worker.loop.now(), context_.worker.random.next());
+    codec_ = std::move(codec);
+    if (keepalive_.deadline() > 0) armTimer();
     config_->stats.inc(HcmStat::kCxHttp2Total);
     config_->stats.inc(HcmStat::kCxHttp2Active);
   } else {
@@ -164,6 +174,7 @@ void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
 void HttpServerConnection::onFlush(base::Buffer& out) {
   if (codec_ == nullptr) return;
   codec_->fill(out);
+  if (h2_counters_.any()) foldCounters();
   if (!closing_) {
     if (codec_->outputFinished()) connection_.finishWriting();
     closeIfFinished();
@@ -183,11 +194,12 @@ void HttpServerConnection::onRoom() {
 void HttpServerConnection::onClosed(net::CloseReason reason) {
   closing_ = true;
   timer_.cancel();
+  keepalive_.stop();
   const bool remote = isConnectionFault(reason);
   const HcmStats& stats = config_->stats;
   stats.inc(HcmStat::kCxDestroy);
   stats.inc(remote ? HcmStat::kCxDestroyRemote : HcmStat::kCxDestroyLocal);
-  if (open_streams_ > 0) {
+  if (open_streams_ > 0 || cut_by_close_) {
     stats.inc(HcmStat::kCxDestroyActiveRq);
     stats.inc(remote ? HcmStat::kCxDestroyRemoteActiveRq : HcmStat::kCxDestroyLocalActiveRq);
   }
@@ -251,6 +263,12 @@ void HttpServerConnection::onConfig(const ChainRef& chain) {
 void HttpServerConnection::onTimer() {
   const base::Nanos now = context_.worker.loop.now();
   const HcmSpec& spec = config_->spec;
+  if (!keepalive_.onTime()) {
+    ++h2_counters_.keepalive_timeout;
+    closing_ = true;
+    context_.chain.closeNow("http2_ping_timeout");
+    return;
+  }
   if (drain_at_ > 0 && now >= drain_at_) {
     drain_at_ = 0;
     codec_->drain();
@@ -260,13 +278,7 @@ void HttpServerConnection::onTimer() {
       now >= head_since_ + spec.request_headers_timeout) {
     config_->stats.inc(HcmStat::kRqHeaderTimeout);
     closing_ = true;
-    // The request has no stream yet: the answer is the connection's own.
-    if (codec_ == nullptr || codec_->protocol() != http::Protocol::kHttp2) {
-      constexpr std::string_view kAnswer =
-          "HTTP/1.1 408 Request Timeout\r\ncontent-length: 22\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
-          "request header timeout";
-      if (codec_ != nullptr) connection_.out().appendStatic(kAnswer);
-    }
+    if (codec_ != nullptr && codec_->protocol() != http::Protocol::kHttp2) refuseSlowHead();
     context_.chain.closeAfterFlush(spec.delayed_close_timeout, "request_header_timeout");
     return;
   }
@@ -286,6 +298,38 @@ void HttpServerConnection::onTimer() {
   armTimer();
 }
 
+// The request has no stream yet: the answer, its count and its log line are the connection's own.
+void HttpServerConnection::refuseSlowHead() {
+  constexpr std::string_view kBody = "request header timeout";
+  base::Buffer& out = connection_.out();
+  out.append("HTTP/1.1 408 Request Timeout\r\ncontent-length: 22\r\ncontent-type: text/plain\r\ndate: ");
+  out.append(context_.worker.loop.httpDate());
+  if (config_->spec.server_header != ServerHeader::kPassThrough) {
+    out.append("\r\nserver: ");
+    out.append(config_->spec.server_name);
+  }
+  out.append("\r\nconnection: close\r\n\r\n");
+  out.append(kBody);
+  config_->stats.inc(HcmStat::kRqTotal);
+  config_->stats.inc(HcmStat::kRqHttp1Total);
+  config_->stats.inc(HcmStat::kRqCompleted);
+  config_->stats.inc(HcmStat::kRq4xx);
+  config_->listener_stats.inc(ListenerHttpStat::kRqCompleted);
+  config_->listener_stats.inc(ListenerHttpStat::kRq4xx);
+  stream::StreamInfo info;
+  info.connection = &context_.info;
+  info.remote = context_.info.remote;
+  info.has_protocol = true;
+  info.start = head_since_;
+  info.end = context_.worker.loop.now();
+  info.start_wall = context_.worker.loop.wall() - (info.end - info.start);
+  info.response_code = 408;
+  info.bytes_sent = kBody.size();
+  info.details = "request_header_timeout";
+  info.reason = "downstream_header_timeout";
+  for (const auto& log : config_->access_logs) log->log({nullptr, nullptr, nullptr, info});
+}
+
 void HttpServerConnection::armTimer() {
   const HcmSpec& spec = config_->spec;
   base::Nanos at = 0;
@@ -293,6 +337,7 @@ void HttpServerConnection::armTimer() {
     if (at == 0 || deadline < at) at = deadline;
   };
   if (drain_at_ > 0) want(drain_at_);
+  if (keepalive_.deadline() > 0) want(keepalive_.deadline());
   if (open_streams_ == 0) {
     if (head_since_ > 0 && spec.request_headers_timeout > 0) {
       want(head_since_ + spec.request_headers_timeout);
@@ -326,6 +371,7 @@ http::RequestSink& HttpServerConnection::onNewStream(http::ServerStream& codec_s
   if (codec_->protocol() == http::Protocol::kHttp2) limits.head = spec.request_headers_timeout;
   HttpStream& stream = HttpStream::create(*this, codec_stream, context_.info, limits, part_);
   stream.ownerData = config_;
+  stream.info().protocol = codec_->protocol();
   streams_.pushBack(stream);
   ++open_streams_;
   ++requests_;
@@ -371,6 +417,7 @@ const Reply* HttpServerConnection::admit(HttpStream& stream, http::RequestHead& 
   } else if (head.expect_continue) {
     auto& go = *stream.arena().make<http::ResponseHead>(stream.arena());
     go.status = 100;
+    countInformational(config);
     stream.codec().sendInformational(go);
   }
   return admitRequest({config.spec, config.stats, secure_}, stream, head);
@@ -405,8 +452,20 @@ const Reply* HttpServerConnection::afterMatch(HttpStream& stream, http::RequestH
   const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
   const config::CompiledRoute* route = stream.route();
   const bool forwards = route != nullptr && route->action() == config::RouteSpec::Action::kForward;
-  if (forwards) stream.setDuration(streamDuration(config.spec, route->forward(), head));
+  if (forwards) {
+    const base::Nanos most = streamDuration(config.spec, route->forward(), head);
+    stream.setDuration(most);
+    if (most > 0 && head.headers.get(HeaderId::kContentType).starts_with("application/grpc")) {
+      // The upstream is told how long it has.
+      char text[24];
+      char* end = std::to_chars(text, text + 20, most / base::kMilli).ptr;
+      *end++ = 'm';
+      head.headers.remove(std::string_view("grpc-timeout"));
+      head.headers.addCopy("grpc-timeout", {text, static_cast<size_t>(end - text)});
+    }
+  }
   if (head.upgrade.empty() && !head.isConnect()) return nullptr;
+  if (route == nullptr && head.upgrade.empty()) return nullptr;   // nobody takes this CONNECT: 404
   // The route's word, else ours.
   const std::string_view type = head.upgrade.empty() ? std::string_view("CONNECT") : head.upgrade;
   bool allowed = false;
@@ -434,6 +493,7 @@ const Reply* HttpServerConnection::afterMatch(HttpStream& stream, http::RequestH
 bool HttpServerConnection::finishInformational(HttpStream& stream, http::ResponseHead& head) {
   const auto& spec = static_cast<const HcmConfig*>(stream.ownerData)->spec;
   if (!spec.proxy_100_continue) return false;   // the client was told to go on by ourselves
+  countInformational(*static_cast<const HcmConfig*>(stream.ownerData));
   if (spec.server_header == ServerHeader::kOverwrite) head.headers.set(HeaderId::kServer, spec.server_name);
   return true;
 }
@@ -491,13 +551,18 @@ void HttpServerConnection::onStreamEnd(HttpStream& stream) {
       config.listener_stats.inc(static_cast<ListenerHttpStat>(static_cast<int>(ListenerHttpStat::kRq1xx) + klass - 1));
     }
   }
+  // As Envoy, every exchange that was cut counts as received, and those that we cut as sent too.
   switch (stream.endReason()) {
     case ResetReason::kNone: break;
+    case ResetReason::kConnectionClosed:
+      cut_by_close_ = true;
+      [[fallthrough]];
     case ResetReason::kRemoteReset:
     case ResetReason::kRemoteRefused:
-    case ResetReason::kConnectionClosed:
     case ResetReason::kProtocolError: stats.inc(HcmStat::kRqRxReset); break;
-    default: stats.inc(HcmStat::kRqTxReset);
+    default:
+      stats.inc(HcmStat::kRqRxReset);
+      stats.inc(HcmStat::kRqTxReset);
   }
   if (info.flags.has(stream::ResponseFlag::kDownstreamProtocolError)) {
     if (codec_ == nullptr || codec_->protocol() != http::Protocol::kHttp2) {
@@ -510,10 +575,7 @@ void HttpServerConnection::onStreamEnd(HttpStream& stream) {
   if (info.details == "request_header_timeout") stats.inc(HcmStat::kRqHeaderTimeout);
   if (info.details == "max_duration_timeout") stats.inc(HcmStat::kRqMaxDuration);
   if (info.details == "request_overall_timeout") stats.inc(HcmStat::kRqTimeout);
-  if (info.details == "http1.headers_too_large" || info.details == "http2.header_list_size_too_large" ||
-      info.details == "http1.too_many_headers" || info.details == "http2.too_many_headers") {
-    stats.inc(HcmStat::kRqTooLarge);
-  }
+  if (info.details == "request_payload_too_large") stats.inc(HcmStat::kRqTooLarge);
   stats.record(HcmStat::kRqTime, static_cast<uint64_t>((info.end - info.start) / base::kMilli));
   for (const auto& log : config.access_logs) {
     log->log({stream.hasRequest() ? &stream.request() : nullptr, stream.response(), stream.responseTrailers(), info});

@@ -7,6 +7,7 @@
 
 #include "source/filter/http_stream.h"
 #include "source/filter/network/http_connection_manager/config.h"
+#include "source/http/h2/keepalive.h"
 
 namespace outrider::filter::network::http_connection_manager {
 
@@ -45,6 +46,7 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   void startDrain();
   void closeIfFinished();
   void onTimer();
+  void refuseSlowHead();
   void armTimer();
   void foldCounters();
 
@@ -56,6 +58,7 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   std::unique_ptr<http::ServerCodec> codec_;
   http::h1::Counters h1_counters_;
   http::h2::Counters h2_counters_;
+  http::h2::Keepalive keepalive_;
   event::Timer timer_;                   // the nearest of the deadlines below; checked when it fires
   base::Nanos idle_since_;               // meaningful while no stream is open
   base::Nanos head_since_ = 0;           // H1: bytes of an unfinished head wait since; 0: none
@@ -65,6 +68,7 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   bool secure_ = false;
   bool draining_ = false;
   bool closing_ = false;
+  bool cut_by_close_ = false;            // the client left an exchange behind
   base::IntrusiveList<HttpStream, HttpStreamTag> streams_;
 };
 

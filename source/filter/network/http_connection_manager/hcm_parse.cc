@@ -1,5 +1,7 @@
 #include "source/filter/network/http_connection_manager/hcm_parse.h"
 
+#include "envoy/config/route/v3/route.pb.h"
+#include "envoy/config/route/v3/scoped_route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "absl/strings/str_cat.h"
 #include "source/config/any.h"
@@ -49,6 +51,7 @@ class Parser {
   void defaults() {
     if (!context_.parse.defaults.envoy) return;
     spec_.h1.lenient = http::h1::Lenient::all();
+    spec_.h1.answer_half_closed = false;
     spec_.h2.max_concurrent_streams = 1024;
     spec_.h2.initial_stream_window = 16 << 20;
     spec_.h2.initial_connection_window = 24 << 20;
@@ -168,7 +171,16 @@ class Parser {
     } else if (in_.has_stream_error_on_invalid_http_message()) {
       h2.stream_error_on_invalid_http_message = in_.stream_error_on_invalid_http_message().value();
     }
-    if (options.has_connection_keepalive()) problems_.unsupported("connection_keepalive");
+    if (options.has_connection_keepalive()) {
+      const core::KeepaliveSettings& keepalive = options.connection_keepalive();
+      const auto inside = problems_.field("connection_keepalive");
+      time("interval", keepalive.has_interval(), keepalive.interval(), h2.keepalive.interval);
+      time("timeout", keepalive.has_timeout(), keepalive.timeout(), h2.keepalive.timeout);
+      if (keepalive.has_interval_jitter()) {
+        h2.keepalive.jitter_percent = static_cast<uint32_t>(keepalive.interval_jitter().value());
+      }
+      if (keepalive.has_connection_idle_interval()) problems_.unsupported("connection_idle_interval");
+    }
     if (options.custom_settings_parameters_size() > 0) problems_.unsupported("custom_settings_parameters");
     if (h2.max_concurrent_streams == 0) problems_.addAt("max_concurrent_streams", "0", "is too small", "1 to 2147483647");
     if (h2.initial_stream_window < 65535) {
@@ -241,7 +253,7 @@ class Parser {
         const auto at = problems_.field("route_config");
         std::shared_ptr<const config::RouteTable> table = config::parseRouteTable(in_.route_config(), context_.parse);
         out_.routes = context_.route_names.idOfInline();
-        context_.needs.tables.push_back({out_.routes, std::move(table)});
+        addTable(out_.routes, std::move(table));
         break;
       }
       case pb::HttpConnectionManager::kRds: {
@@ -249,8 +261,9 @@ class Parser {
         std::string name = in_.rds().route_config_name();
         if (name.empty()) problems_.addAt("route_config_name", {}, "is empty");
         const std::string source = in_.rds().config_source().SerializeAsString();
+        checkSource("config_source", source, envoy::config::route::v3::RouteConfiguration::descriptor()->full_name());
         out_.routes = context_.route_names.idOfRds(name, source);
-        context_.needs.rds.push_back({out_.routes, name, source, context_.http_stat_prefix + "rds." + name + "."});
+        addRds(out_.routes, name, source);
         break;
       }
       case pb::HttpConnectionManager::kScopedRoutes: scopes(in_.scoped_routes()); break;
@@ -258,6 +271,21 @@ class Parser {
         problems_.add("has no routes; one of route_config, rds, scoped_routes must be set");
         break;
     }
+  }
+
+  void checkSource(std::string_view field, const std::string& source, const std::string& type) {
+    const auto at = problems_.field(field);
+    context_.route_names.checkSource(source, type, problems_);
+  }
+
+  void addTable(config::RouteTableId id, std::shared_ptr<const config::RouteTable> table) {
+    out_.leases.push_back(context_.route_names.leaseOf(id));
+    context_.needs.tables.push_back({id, std::move(table), out_.leases.back()});
+  }
+
+  void addRds(config::RouteTableId id, const std::string& name, const std::string& source) {
+    out_.leases.push_back(context_.route_names.leaseOf(id));
+    context_.needs.rds.push_back({id, name, source, absl::StrCat(context_.http_stat_prefix, "rds.", name, ".")});
   }
 
   void scopes(const pb::ScopedRoutes& in) {
@@ -270,9 +298,13 @@ class Parser {
     const size_t fragments = key.fragments.size();
     out_.scope_key = std::make_shared<config::ScopeKey>(std::move(key));
     const std::string source = in.rds_config_source().SerializeAsString();
+    if (in.has_rds_config_source()) {
+      checkSource("rds_config_source", source, envoy::config::route::v3::RouteConfiguration::descriptor()->full_name());
+    }
     if (in.has_scoped_rds()) {
       const auto inside = problems_.field("scoped_rds");
       const std::string scoped = in.scoped_rds().scoped_rds_config_source().SerializeAsString();
+      checkSource("scoped_rds_config_source", scoped, envoy::config::route::v3::ScopedRouteConfiguration::descriptor()->full_name());
       out_.scope_set = context_.route_names.idOfScopes(absl::StrCat(scoped.size(), ":", scoped, in.scoped_rds().srds_resources_locator(), "\n", source));
       if (out_.scope_set == config::kNoScopeSet) {
         problems_.add({}, "is not supported", "scoped_route_configurations_list");
@@ -304,10 +336,10 @@ class Parser {
       if (each.has_route_configuration()) {
         const auto table_at = problems_.field("route_configuration");
         id = context_.route_names.idOfInline();
-        context_.needs.tables.push_back({id, config::parseRouteTable(each.route_configuration(), context_.parse)});
+        addTable(id, config::parseRouteTable(each.route_configuration(), context_.parse));
       } else {
         id = context_.route_names.idOfRds(scope.route_config, source);
-        context_.needs.rds.push_back({id, scope.route_config, source, absl::StrCat(context_.http_stat_prefix, "rds.", scope.route_config, ".")});
+        addRds(id, scope.route_config, source);
       }
       if (!index->add(scope, id)) problems_.addAt("key", {}, "is the key of another scope already");
     }

@@ -336,7 +336,6 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
   const auto refuse = [&](uint16_t status, std::string_view body, std::string_view details) {
     Reply& reply = stream.makeReply(status, body, details);
     reply.reason = "request_refused";
-    reply.close = status == 400;   // who sends what is no request is not asked for another
     return &reply;
   };
   stream.info().start_wall = stream.worker().loop.wall();

@@ -247,6 +247,8 @@ void TcpProxy::onMaxDuration() {
 }
 
 void TcpProxy::log() {
+  info_.upstream_wire_sent = info_.bytes_received;
+  info_.upstream_wire_received = info_.bytes_sent;
   for (const auto& each : config_.access_logs) each->log({nullptr, nullptr, nullptr, info_});
 }
 

@@ -1,0 +1,290 @@
+// Command gcp is a control plane made of go-control-plane's own server and caches, driven line by line.
+//
+// It serves every xDS service that go-control-plane has (ADS and the single types, state of the world and delta) from a snapshot
+// cache, or with -linear from one linear cache a type, where an update names what changed and costs no more.
+// One JSON object a line comes on standard input:
+//
+//	{"version": "2", "resources": [{"@type": ..., ...}, ...]}   a snapshot: all there is (-linear: of the types that are named)
+//	{"update": [{"@type": ...}, ...]}                           with -linear: these are new or changed, the others stay
+//	{"clusters": 10000, "port": 9}                              with -linear: so many EDS clusters c0, c1, ... with one endpoint each
+//	{"endpoint": 7, "port": 10}                                 with -linear: c7's endpoint has this port from now on
+//
+// and one goes to standard output for each event: {"event": "listening", "port": N}, then "open", "closed", "request" and "response".
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	clusterservice "github.com/envoyproxy/go-control-plane/envoy/service/cluster/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	endpointservice "github.com/envoyproxy/go-control-plane/envoy/service/endpoint/v3"
+	listenerservice "github.com/envoyproxy/go-control-plane/envoy/service/listener/v3"
+	routeservice "github.com/envoyproxy/go-control-plane/envoy/service/route/v3"
+	runtimeservice "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
+	secretservice "github.com/envoyproxy/go-control-plane/envoy/service/secret/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/server/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+var (
+	ads    = flag.Bool("ads", false, "the snapshot cache answers as it does for ADS: a named request only when it lists all names")
+	linear = flag.Bool("linear", false, "one linear cache a type")
+	port   = flag.Int("port", 0, "of 127.0.0.1")
+	quiet  = flag.Bool("quiet", false, "no line for a response, and no names in requests")
+)
+
+var allTypes = []string{resource.ClusterType, resource.EndpointType, resource.ListenerType, resource.RouteType,
+	resource.ScopedRouteType, resource.SecretType, resource.RuntimeType}
+
+// everyNode gives all proxies the same resources.
+type everyNode struct{}
+
+func (everyNode) ID(*corev3.Node) string { return "all" }
+
+var printing sync.Mutex
+
+func tell(event map[string]any) {
+	line, err := json.Marshal(event)
+	if err != nil {
+		panic(err)
+	}
+	printing.Lock()
+	defer printing.Unlock()
+	os.Stdout.Write(append(line, '\n'))
+}
+
+func callbacks() server.CallbackFuncs {
+	type place struct {
+		stream int64
+		delta  bool
+	}
+	var mutex sync.Mutex
+	nodes := map[place]int{}
+	withNode := func(stream int64, delta bool, node *corev3.Node) int {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if node.GetId() != "" || node.GetUserAgentName() != "" {
+			nodes[place{stream, delta}]++
+		}
+		return nodes[place{stream, delta}]
+	}
+	return server.CallbackFuncs{
+		StreamOpenFunc: func(_ context.Context, id int64, url string) error {
+			tell(map[string]any{"event": "open", "stream": id, "delta": false, "type": url})
+			return nil
+		},
+		DeltaStreamOpenFunc: func(_ context.Context, id int64, url string) error {
+			tell(map[string]any{"event": "open", "stream": id, "delta": true, "type": url})
+			return nil
+		},
+		StreamClosedFunc: func(id int64, _ *corev3.Node) {
+			tell(map[string]any{"event": "closed", "stream": id, "delta": false})
+		},
+		DeltaStreamClosedFunc: func(id int64, _ *corev3.Node) {
+			tell(map[string]any{"event": "closed", "stream": id, "delta": true})
+		},
+		StreamRequestFunc: func(id int64, r *discovery.DiscoveryRequest) error {
+			event := map[string]any{"event": "request", "stream": id, "delta": false, "type": r.TypeUrl, "version": r.VersionInfo,
+				"nonce": r.ResponseNonce, "error": r.ErrorDetail.GetMessage(), "nodes": withNode(id, false, r.Node),
+				"agent": r.Node.GetUserAgentName()}
+			if !*quiet {
+				event["names"] = r.ResourceNames
+			}
+			tell(event)
+			return nil
+		},
+		StreamDeltaRequestFunc: func(id int64, r *discovery.DeltaDiscoveryRequest) error {
+			event := map[string]any{"event": "request", "stream": id, "delta": true, "type": r.TypeUrl, "nonce": r.ResponseNonce,
+				"error": r.ErrorDetail.GetMessage(), "nodes": withNode(id, true, r.Node), "agent": r.Node.GetUserAgentName()}
+			if !*quiet {
+				event["names"], event["unsubscribed"], event["held"] = r.ResourceNamesSubscribe, r.ResourceNamesUnsubscribe, r.InitialResourceVersions
+			}
+			tell(event)
+			return nil
+		},
+		StreamResponseFunc: func(_ context.Context, id int64, _ *discovery.DiscoveryRequest, r *discovery.DiscoveryResponse) {
+			if !*quiet {
+				tell(map[string]any{"event": "response", "stream": id, "delta": false, "type": r.TypeUrl, "version": r.VersionInfo,
+					"nonce": r.Nonce, "count": len(r.Resources)})
+			}
+		},
+		StreamDeltaResponseFunc: func(id int64, _ *discovery.DeltaDiscoveryRequest, r *discovery.DeltaDiscoveryResponse) {
+			if !*quiet {
+				tell(map[string]any{"event": "response", "stream": id, "delta": true, "type": r.TypeUrl, "version": r.SystemVersionInfo,
+					"nonce": r.Nonce, "count": len(r.Resources), "removed": r.RemovedResources})
+			}
+		},
+	}
+}
+
+// command is one line of standard input.
+type command struct {
+	Version   string            `json:"version"`
+	Resources []json.RawMessage `json:"resources"`
+	Update    []json.RawMessage `json:"update"`
+	Clusters  int               `json:"clusters"`
+	Endpoint  *int              `json:"endpoint"`
+	Port      uint32            `json:"port"`
+}
+
+func read(raw []json.RawMessage) (map[string][]types.Resource, error) {
+	all := map[string][]types.Resource{}
+	for _, each := range raw {
+		var packed anypb.Any
+		if err := protojson.Unmarshal(each, &packed); err != nil {
+			return nil, fmt.Errorf("%w in %s", err, each)
+		}
+		message, err := packed.UnmarshalNew()
+		if err != nil {
+			return nil, err
+		}
+		all[packed.TypeUrl] = append(all[packed.TypeUrl], message)
+	}
+	return all, nil
+}
+
+func named(list []types.Resource) map[string]types.Resource {
+	out := map[string]types.Resource{}
+	for _, each := range list {
+		out[cache.GetResourceName(each)] = each
+	}
+	return out
+}
+
+func endpoints(i int, port uint32) types.Resource {
+	return &endpointv3.ClusterLoadAssignment{ClusterName: fmt.Sprintf("c%d", i), Endpoints: []*endpointv3.LocalityLbEndpoints{{
+		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+			Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+				Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port}}}}}}}}}}}
+}
+
+func cluster(i int) types.Resource {
+	return &clusterv3.Cluster{Name: fmt.Sprintf("c%d", i), ConnectTimeout: durationpb.New(1e9),
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{EdsConfig: &corev3.ConfigSource{ResourceApiVersion: corev3.ApiVersion_V3,
+			ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}}}
+}
+
+func apply(c command, snapshots cache.SnapshotCache, linears map[string]*cache.LinearCache) error {
+	switch {
+	case c.Endpoint != nil:
+		return linears[resource.EndpointType].UpdateResource(fmt.Sprintf("c%d", *c.Endpoint), endpoints(*c.Endpoint, c.Port))
+	case c.Clusters > 0:
+		clusters, assignments := map[string]types.Resource{}, map[string]types.Resource{}
+		for i := 0; i < c.Clusters; i++ {
+			name := fmt.Sprintf("c%d", i)
+			clusters[name], assignments[name] = cluster(i), endpoints(i, c.Port)
+		}
+		linears[resource.EndpointType].SetResources(assignments)
+		linears[resource.ClusterType].SetResources(clusters)
+		return nil
+	case len(c.Update) > 0:
+		all, err := read(c.Update)
+		if err != nil {
+			return err
+		}
+		for url, list := range all {
+			if err := linears[url].UpdateResources(named(list), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	all, err := read(c.Resources)
+	if err != nil {
+		return err
+	}
+	if *linear {
+		for url, list := range all {
+			linears[url].SetResources(named(list))
+		}
+		return nil
+	}
+	snapshot, err := cache.NewSnapshot(c.Version, all)
+	if err != nil {
+		return err
+	}
+	return snapshots.SetSnapshot(context.Background(), "all", snapshot)
+}
+
+func serve() error {
+	snapshots := cache.NewSnapshotCache(*ads, everyNode{}, nil)
+	linears := map[string]*cache.LinearCache{}
+	var source cache.Cache = snapshots
+	if *linear {
+		caches := map[string]cache.Cache{}
+		for _, url := range allTypes {
+			linears[url] = cache.NewLinearCache(url)
+			caches[url] = linears[url]
+		}
+		source = &cache.MuxCache{Classify: func(r *cache.Request) string { return r.TypeUrl },
+			ClassifyDelta: func(r *cache.DeltaRequest) string { return r.TypeUrl }, Caches: caches}
+	}
+	listening, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
+	if err != nil {
+		return err
+	}
+	xds := server.NewServer(context.Background(), source, callbacks())
+	transport := grpc.NewServer(grpc.MaxConcurrentStreams(1000), grpc.MaxRecvMsgSize(256<<20))
+	discovery.RegisterAggregatedDiscoveryServiceServer(transport, xds)
+	clusterservice.RegisterClusterDiscoveryServiceServer(transport, xds)
+	endpointservice.RegisterEndpointDiscoveryServiceServer(transport, xds)
+	listenerservice.RegisterListenerDiscoveryServiceServer(transport, xds)
+	routeservice.RegisterRouteDiscoveryServiceServer(transport, xds)
+	routeservice.RegisterScopedRoutesDiscoveryServiceServer(transport, xds)
+	secretservice.RegisterSecretDiscoveryServiceServer(transport, xds)
+	runtimeservice.RegisterRuntimeDiscoveryServiceServer(transport, xds)
+	tell(map[string]any{"event": "listening", "port": listening.Addr().(*net.TCPAddr).Port})
+	go func() {
+		lines := bufio.NewReaderSize(os.Stdin, 1<<20)
+		for {
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				os.Exit(0) // whoever drives this is gone
+			}
+			var c command
+			if err = json.Unmarshal(line, &c); err == nil {
+				err = apply(c, snapshots, linears)
+			}
+			if err != nil {
+				tell(map[string]any{"event": "error", "why": err.Error()})
+			} else {
+				tell(map[string]any{"event": "applied"})
+			}
+		}
+	}()
+	return transport.Serve(listening)
+}
+
+func main() {
+	flag.Parse()
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

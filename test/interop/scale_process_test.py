@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Ten thousand clusters over ADS from go-control-plane: time to be ready, memory, the longest turn of a loop, the CPU of one change.
+
+One changed endpoint costs the whole process at most 3 ms of CPU (delta); /ready answers within 50 ms while the push is taken.
+The budgets of CPU are those of the release build; --budget gives others.
+"""
+import os
+import re
+import sys
+import threading
+import time
+
+import harness
+import xds
+from harness import check, wait_for
+
+
+def loop_turns(proxy):
+    """The longest turn of each loop so far, in ms, as the histogram knows it."""
+    status, _, body = proxy.admin("GET", "/stats?filter=turn&histogram_buckets=cumulative", timeout=30)
+    return body.decode() if status == 200 else ""
+
+
+class Prober:
+    """Asks /ready all the time and keeps the longest answer, a connection each."""
+
+    def __init__(self, proxy):
+        self.proxy, self.longest, self.count, self.stop = proxy, 0.0, 0, False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while not self.stop:
+            began = time.monotonic()
+            try:
+                self.proxy.admin("GET", "/ready", timeout=30)
+                self.longest = max(self.longest, time.monotonic() - began)
+                self.count += 1
+            except OSError:
+                pass
+            time.sleep(0.005)
+
+    def end(self):
+        self.stop = True
+        self.thread.join(30)
+        return self.longest * 1e3
+
+
+def cpu_ms(proxy):
+    """Of the whole process, from the scheduler's own count: finer than clock ticks."""
+    total = 0
+    for task in os.listdir("/proc/%d/task" % proxy.child.pid):
+        try:
+            with open("/proc/%d/task/%s/schedstat" % (proxy.child.pid, task)) as f:
+                total += int(f.read().split()[0])
+        except (OSError, IndexError):
+            pass
+    return total / 1e6
+
+
+def scale(chosen, folder, delta):
+    name = "delta" if delta else "sotw"
+    plane = xds.Gcp("-linear", "-quiet")
+    plane.command(clusters=chosen.clusters, port=9)
+    proxy = harness.Proxy("outrider", chosen.outrider, folder, name=name)
+    config = xds.bootstrap(proxy, plane.port, delta, lds=False)
+    began = time.monotonic()
+    path = os.path.join(folder, name + ".json")
+    with open(path, "w") as out:
+        import json
+        json.dump(config, out)
+    proxy.output = path + ".out"
+    proxy.child = harness.spawn(proxy.command(path), stdout=open(proxy.output, "ab"), stderr=open(proxy.output, "ab"))
+    wait_for(lambda: xds_ready(proxy) is not None, 20, "the admin endpoint: " + proxy.said()[-500:])
+    empty = proxy.memory_kib()
+    prober = Prober(proxy)
+    wait_for(lambda: xds_ready(proxy), 100, lambda: "LIVE: %s %s" % (proxy.said()[-500:], plane.events[-3:]), pause=0.02)
+    ready = time.monotonic() - began
+    longest = prober.end()
+    cpu = cpu_ms(proxy)
+    active = proxy.stats("cluster_manager.active_clusters")["cluster_manager.active_clusters"]
+    check(active == chosen.clusters + 1, "%d clusters are active" % active)
+    rss = proxy.memory_kib()
+    print("      %s: %d clusters: ready after %.2f s, CPU %.2f s, RSS %.1f MiB (%.2f KiB a cluster), longest /ready %.1f ms"
+          % (name, chosen.clusters, ready, cpu / 1e3, rss / 1024, (rss - empty) / chosen.clusters, longest))
+    time.sleep(1)      # what the start left behind is done, so that it is not counted as a change's cost
+
+    def change(i, port):
+        mark = plane.mark()
+        plane.command(endpoint=i, port=port)
+        plane.expect(lambda e: e["event"] == "request" and e["type"] == xds.TYPES["EDS"] and not e["error"], mark)
+    change(1, 10)
+    idle_before, at = cpu_ms(proxy), time.monotonic()
+    time.sleep(1)
+    idle = (cpu_ms(proxy) - idle_before) / (time.monotonic() - at)   # ms of CPU in a second without any change
+    before, at = cpu_ms(proxy), time.monotonic()
+    for i in range(chosen.changes):
+        change(i * 37 % chosen.clusters, 20 + i)
+    cost = (cpu_ms(proxy) - before) / chosen.changes
+    print("      %s: one changed endpoint costs %.3f ms of CPU (idle: %.1f ms a second; %.1f ms of time each)"
+          % (name, cost, idle, (time.monotonic() - at) * 1e3 / chosen.changes))
+    grown = proxy.memory_kib() - rss
+    print("      %s: RSS after %d changes: %+d KiB" % (name, chosen.changes, grown))
+    for line in loop_turns(proxy).splitlines():
+        print("      " + line[:200])
+    proxy.child.kill()
+    proxy.child.wait()
+    plane.stop()
+    if delta:
+        check(cost <= chosen.budget, "a change costs %.3f ms, the budget is %.1f ms" % (cost, chosen.budget))
+    check(longest < 50 * chosen.slack, "/ready took %.1f ms" % longest)
+
+
+def xds_ready(proxy):
+    """None: no answer; False: not LIVE."""
+    try:
+        return proxy.admin("GET", "/ready", timeout=30)[0] == 200
+    except OSError:
+        return None
+
+
+def main():
+    chosen = harness.options(__doc__, clusters=(int, 10000, "how many"), changes=(int, 200, "endpoint changes that are measured"),
+                             budget=(float, 3.0, "ms of CPU for a change"), slack=(float, 4.0, "factor on limits of time, for loaded machines"),
+                             gcp=(str, "", "the built Go program"))
+    harness.bound(600)
+    folder = harness.work_folder(chosen.keep)
+    tally = harness.Tally("scale")
+    xds.Gcp.binary = chosen.gcp or None
+    why = None if chosen.gcp else xds.Gcp.build(folder)
+    if why:
+        tally.skip("ten thousand clusters from go-control-plane", why)
+        return tally.close()
+    tally.run("delta", scale, chosen, folder, True)
+    tally.run("state of the world", scale, chosen, folder, False)
+    return tally.close()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.guarded(main))
