@@ -48,6 +48,7 @@ uint32_t grpcStatusOf(const Entry& entry) {
 LogType logTypeOf(const Entry& entry) {
   if (entry.listener) return {"NotSet", 0};
   if (entry.request != nullptr || entry.info.has_protocol) return {"DownstreamEnd", 6};
+  if (entry.info.end == 0) return {"TcpUpstreamConnected", 1};   // flush_access_log_on_connected
   return {"TcpConnectionEnd", 3};
 }
 

@@ -569,6 +569,8 @@ class ListPieces final : public Pieces {
   bool begun_ = false, open_ = false;
 };
 
+Answer wrong(std::string text, uint16_t status) { return {status, "text/plain", std::move(text), nullptr}; }
+
 Answer masked(const Sources& sources, const Dump& all, const std::string& text) {
   const DumpMask mask(text);
   envoy::admin::v3::ConfigDump out;
@@ -592,7 +594,7 @@ Answer masked(const Sources& sources, const Dump& all, const std::string& text) 
     if (!part->version.empty()) reflection->SetString(message.get(), type->FindFieldByName("version_info"), part->version);
     if (mask.apply(*message)) out.add_configs()->PackFrom(*message);
   }
-  if (out.configs().empty()) return Answer::text(absl::StrCat("FieldMask ", text, " could not be successfully applied to any configs."), 400);
+  if (out.configs().empty()) return wrong(absl::StrCat("FieldMask ", text, " could not be successfully applied to any configs."), 400);
   return Answer::json(print(out) + "\n");
 }
 
@@ -603,7 +605,7 @@ Answer configDump(const Sources& sources, const Request& request) {
   if (const std::string* pattern = request.param("name_regex"); pattern != nullptr && !pattern->empty()) {
     auto compiled = match::Regex::compile(*pattern);
     if (!compiled.ok()) {
-      return Answer::text(absl::StrCat("INVALID_ARGUMENT: Error while parsing name_regex from ", *pattern, ": ", compiled.status().message()), 400);
+      return wrong(absl::StrCat("INVALID_ARGUMENT: Error while parsing name_regex from ", *pattern, ": ", compiled.status().message()), 400);
     }
     names = *std::move(compiled);
   }
@@ -613,7 +615,7 @@ Answer configDump(const Sources& sources, const Request& request) {
     return Answer::stream(std::make_unique<WholePieces>(sources, std::move(all)), kJson);
   }
   if (*resource == "bootstrap" || *resource == "last_updated" || *resource == "version_info") {
-    return Answer::text(absl::StrCat(*resource, " is not a repeated field. Use ?mask=", *resource, " to get only this field"), 400);
+    return wrong(absl::StrCat(*resource, " is not a repeated field. Use ?mask=", *resource, " to get only this field"), 400);
   }
   const DumpMask each(mask == nullptr ? std::string_view() : std::string_view(*mask));
   for (size_t i = 0; i < Dump::kParts; ++i) {
@@ -625,14 +627,14 @@ Answer configDump(const Sources& sources, const Request& request) {
         for (const auto& step : list.steps) {               // what is wrong with the mask shows at the first element
           const Made first = step();
           if (first.empty()) continue;
-          if (!each.apply(*first.front())) return Answer::text(absl::StrCat("FieldMask ", *mask, " could not be successfully used."), 400);
+          if (!each.apply(*first.front())) return wrong(absl::StrCat("FieldMask ", *mask, " could not be successfully used."), 400);
           break;
         }
       }
       return Answer::stream(std::make_unique<ListPieces>(std::move(all), std::move(list), each), kJson);
     }
   }
-  return Answer::text(*resource + " not found in config dump", 404);
+  return wrong(*resource + " not found in config dump", 404);
 }
 
 // What has not become active, and why: clusters by what they wait for.

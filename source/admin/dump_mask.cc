@@ -42,22 +42,29 @@ bool DumpMask::apply(const Node& node, Message& message) {
     any->set_value(inner->SerializeAsString());
     return true;
   }
-  const auto* type = message.GetDescriptor();
-  for (const auto& [name, below] : node.below) {
-    if (type->FindFieldByName(name) == nullptr) return false;
-  }
+  if (!fits(node, *message.GetDescriptor())) return false;
   const auto* reflection = message.GetReflection();
   std::vector<const FieldDescriptor*> set;
   reflection->ListFields(message, &set);
   for (const FieldDescriptor* field : set) {
     const auto at = node.below.find(field->name());
-    if (at == node.below.end()) reflection->ClearField(&message, field);
+    if (at == node.below.end()) {
+      reflection->ClearField(&message, field);
+    } else if (!at->second.below.empty() && !apply(at->second, *reflection->MutableMessage(&message, field))) {
+      return false;
+    }
   }
+  return true;
+}
+
+// Whether each path leads somewhere, set or not; what an Any holds is not known before it is there.
+bool DumpMask::fits(const Node& node, const google::protobuf::Descriptor& type) {
+  if (type.full_name() == Any::descriptor()->full_name()) return true;
   for (const auto& [name, below] : node.below) {
-    const FieldDescriptor* field = type->FindFieldByName(name);
+    const FieldDescriptor* field = type.FindFieldByName(name);
+    if (field == nullptr) return false;
     if (below.below.empty()) continue;
-    if (field->is_repeated() || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return false;
-    if (reflection->HasField(message, field) && !apply(below, *reflection->MutableMessage(&message, field))) return false;
+    if (field->is_repeated() || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || !fits(below, *field->message_type())) return false;
   }
   return true;
 }

@@ -25,6 +25,7 @@ class DumpMask final {
     std::map<std::string, Node, std::less<>> below;     // empty: everything from here on
   };
   static bool apply(const Node& node, google::protobuf::Message& message);
+  static bool fits(const Node& node, const google::protobuf::Descriptor& type);
   Node root_;
 };
 

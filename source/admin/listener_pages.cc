@@ -65,7 +65,7 @@ Answer certs(const Sources& sources) {
     for (const tls::CertInfo& info : context.authorities()) print(info, now, *one.add_ca_cert());
     for (const tls::CertInfo& info : context.ownCertificates()) print(info, now, *one.add_cert_chain());
   });
-  return Answer::json(config::toJson(out) + "\n");
+  return Answer::json(config::toJson(out, {.zeros = true}) + "\n");
 }
 
 }  // namespace

@@ -108,6 +108,7 @@ bool Loop::turn(int wait_ms) {
   int n = ::epoll_wait(epoll_, events, kMostEvents, waitMs(wait_ms));
   if (n < 0) n = 0;  // EINTR: a signal; the mailbox brings its news
   readClock();
+  timers_.look(mono_);
   const base::Nanos began = mono_;
   bool any = n > 0 || was_ready;
   for (int i = 0; i < n; ++i) batch[i] = events[i].data.ptr;

@@ -59,6 +59,34 @@ TEST(Loop, ATurnGoesSocketsDeferredTimersMailboxFlushGraveyard) {
   ::close(fds[1]);
 }
 
+TEST(Loop, ATimerArmedAfterALongWaitCountsFromItsEnd) {
+  base::FakeClock clock;
+  Loop loop(clock);
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  struct Socket final : IoHandler {
+    explicit Socket(Loop& l) : timer(Timer::to<&Socket::tick>(l.timers(), this)) {}
+    void onReady(uint32_t) override { timer.armIn(100 * base::kMilli); }
+    void tick() { fired = true; }
+    Timer timer;
+    bool fired = false;
+  } socket(loop);
+  ASSERT_EQ(loop.add(fds[0], socket, EPOLLIN | EPOLLET), 0);
+  ASSERT_EQ(::write(fds[1], "x", 1), 1);
+  clock.advance(10 * base::kSecond);   // the loop slept
+  loop.turn(0);
+  EXPECT_FALSE(socket.fired);
+  clock.advance(99 * base::kMilli);
+  loop.turn(0);
+  EXPECT_FALSE(socket.fired);
+  clock.advance(2 * base::kMilli);
+  loop.turn(0);
+  EXPECT_TRUE(socket.fired);
+  loop.remove(fds[0], socket);
+  ::close(fds[0]);
+  ::close(fds[1]);
+}
+
 TEST(Loop, AHandlerRemovedByAnotherInTheSameBatchIsNotCalled) {
   base::FakeClock clock;
   Loop loop(clock);

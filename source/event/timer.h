@@ -41,6 +41,10 @@ class Timer final : public base::TaggedNode<TimerTag> {
 class TimerWheel final {
  public:
   explicit TimerWheel(base::Nanos now);
+  // The time from now on; fires nothing. Before handlers run, or what they arm would count from before the wait.
+  void look(base::Nanos now) {
+    if (now > now_) now_ = now;
+  }
   void advance(base::Nanos now);       // fires what is due
   // Milliseconds until the next timer may be due: -1 when there is none.
   int64_t nextInMs(base::Nanos now) const;

@@ -5,6 +5,10 @@
 
 namespace outrider::listener {
 namespace {
+constexpr std::string_view kLoopback("\x7f\0\0\1", 4);
+}  // namespace
+
+namespace {
 
 enum Step { kPort, kAddress, kServerName, kTransport, kAlpn, kDirectSource, kSourceType, kSource, kSourcePort, kEnd };
 
@@ -132,7 +136,9 @@ int ChainMatcher::walk(const Node& node, int step, const ChainMatchInput& input)
     case kDirectSource: next = node.find(input.direct_remote); break;
     case kSourceType: {
       if (node.values.empty()) break;
-      const bool local = input.remote.isUnix() || input.remote.isLoopback() || input.remote.ipBytes() == input.local.ipBytes();
+      // As in Envoy, of IPv4 only 127.0.0.1: meshes give other addresses of 127.0.0.0/8 a meaning of their own.
+      const bool loopback = input.remote.isLoopback() && (input.remote.family() != AF_INET || input.remote.ipBytes() == kLoopback);
+      const bool local = input.remote.isUnix() || loopback || input.remote.ipBytes() == input.local.ipBytes();
       next = node.find(local ? "local" : "external");
       break;
     }

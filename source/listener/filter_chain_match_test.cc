@@ -55,6 +55,9 @@ TEST_F(ChainMatchTest, PrefixesTransportAlpnAndSourcesChoose) {
   EXPECT_EQ(find("1.1.1.1:1", "2.2.2.2:2", "", "tls", {"h2", "http/1.1"}), 2);
   EXPECT_EQ(find("1.1.1.1:1", "2.2.2.2:2", "", "tls", {"http/1.1"}), 3);
   EXPECT_EQ(find("127.0.0.1:1", "127.0.0.1:2"), 4);
+  EXPECT_EQ(find("1.1.1.1:1", "1.1.1.1:2"), 4);
+  EXPECT_EQ(find("1.1.1.1:1", "127.0.0.1:2"), 4);
+  EXPECT_EQ(find("1.1.1.1:1", "127.0.0.6:2"), ChainMatcher::kNoChain);
   EXPECT_EQ(find("1.1.1.1:1", "192.168.3.4:77"), 5);
   EXPECT_EQ(find("1.1.1.1:1", "192.168.3.4:78"), ChainMatcher::kNoChain);
 }

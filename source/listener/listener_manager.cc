@@ -17,26 +17,24 @@ ListenerManager::ListenerManager(stats::Store& stats, size_t workers, Post post,
   stats_.set(ManagerStat::kChainsDraining, 0);
 }
 
-void ListenerManager::remember(const Sockets& left) {
-  std::erase_if(left_, [](const auto& socket) { return socket.expired(); });
-  left_.insert(left_.end(), left.begin(), left.end());
+std::function<void()> ListenerManager::closeLeft() const {
+  return [left = left_] { left->clear(); };
 }
 
 absl::Status ListenerManager::openSockets(const ListenerVersion& version, const Sockets& ours, Sockets& out) {
   if (!version.bind_to_port) return absl::OkStatus();
   Sockets known = ours;
-  for (const auto& socket : left_) {
-    if (auto alive = socket.lock()) known.push_back(std::move(alive));
-  }
+  known.insert(known.end(), left_->begin(), left_->end());
   for (const base::Address& address : version.addresses) {
     bool join = false;
     std::shared_ptr<net::ListenSocket> kept;
     for (const auto& socket : known) {
       if (socket->asked() != address && socket->local() != address) continue;
       join = true;
-      if (socket->options() == version.options) kept = socket;
+      if (socket->adjust(version.options)) kept = socket;
     }
     if (kept != nullptr) {
+      std::erase(*left_, kept);
       out.push_back(std::move(kept));
       continue;
     }
@@ -82,7 +80,7 @@ absl::Status ListenerManager::put(ListenerVersionRef version) {
     }
     change->sockets = sockets;
     change->new_sockets = true;
-    remember(entity.active.sockets);
+    left_->insert(left_->end(), entity.active.sockets.begin(), entity.active.sockets.end());
     entity.active.sockets = std::move(sockets);
   } else {
     stats_.inc(ManagerStat::kInPlaceUpdated);
@@ -110,7 +108,7 @@ absl::Status ListenerManager::remove(const std::string& name, base::Nanos drain_
   change->id = at->second.id;
   change->drain_time = drain_time;
   change->draining = std::make_shared<const Draining>(stats_, ManagerStat::kDraining, 1);
-  remember(at->second.active.sockets);
+  left_->insert(left_->end(), at->second.active.sockets.begin(), at->second.active.sockets.end());
   entities_.erase(at);
   stats_.inc(ManagerStat::kRemoved);
   stats_.set(ManagerStat::kActive, entities_.size());

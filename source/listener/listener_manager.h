@@ -26,6 +26,9 @@ class ListenerManager final {
   // The next version of a listener, ready to serve (what it waited for is there). Equal content is found by the caller.
   absl::Status put(ListenerVersionRef version);
   absl::Status remove(const std::string& name, base::Nanos drain_time);
+  // Sockets that listeners gave up stay open for those that come in the same batch of changes. To be called after the batch, also
+  // when the manager is gone.
+  std::function<void()> closeLeft() const;
   void stopAll(bool inbound_only);             // closes the sockets; connections stay
 
   struct Active {
@@ -43,16 +46,15 @@ class ListenerManager final {
     Active active;
   };
   using Sockets = std::vector<std::shared_ptr<net::ListenSocket>>;
-  // `ours`: what this listener has now. An address keeps its socket, also from a listener that is gone and whose workers have
-  // not heard of it yet: the address is never without a listener in between.
+  // `ours`: what this listener has now. An address keeps its socket, also from a listener that is gone since: the address is
+  // never without one in between.
   absl::Status openSockets(const ListenerVersion& version, const Sockets& ours, Sockets& out);
-  void remember(const Sockets& left);
 
   ManagerStats stats_;
   const size_t workers_;
   Post post_;
   const base::Nanos drain_time_;
-  std::vector<std::weak_ptr<net::ListenSocket>> left_;   // no listener's, perhaps still in workers
+  const std::shared_ptr<Sockets> left_ = std::make_shared<Sockets>();   // no listener's any more
   std::map<std::string, Entity> entities_;
   uint32_t next_id_ = 0;
 };

@@ -37,11 +37,13 @@ bool Acceptor::acceptOne() {
   socklen_t size = sizeof peer;
   const int fd = ::accept4(fd_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd >= 0) {
-    starving_ = false;
     sink_.onAccepted(fd, base::Address::fromSockaddr(reinterpret_cast<sockaddr*>(&peer), size));
     return true;
   }
-  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    starving_ = false;   // the queue is served: only now is it over
+    return false;
+  }
   if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
     sink_.onAcceptFailed(errno);
     if (!starving_) {

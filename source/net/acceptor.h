@@ -42,7 +42,7 @@ class Acceptor final : public event::IoHandler {
   uint32_t most_ = 16;
   const bool shared_;
   bool registered_ = false;
-  bool starving_ = false;   // said once until an accept works again
+  bool starving_ = false;   // said once until the queue is served again
 };
 
 }  // namespace outrider::net

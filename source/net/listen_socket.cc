@@ -91,6 +91,20 @@ absl::StatusOr<std::unique_ptr<ListenSocket>> ListenSocket::open(const base::Add
   return out;
 }
 
+bool ListenSocket::adjust(const ListenOptions& options) {
+  ListenOptions rest = options;
+  rest.backlog = options_.backlog;
+  rest.fast_open = options_.fast_open;
+  if (rest != options_) return false;
+  for (const int fd : fds_) {
+    const int queue = options.fast_open;
+    if (queue != options_.fast_open && ::setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN, &queue, sizeof queue) < 0) return false;
+    if (options.backlog != options_.backlog && ::listen(fd, options.backlog) < 0) return false;
+  }
+  options_ = options;
+  return true;
+}
+
 ListenSocket::~ListenSocket() {
   for (const int fd : fds_) ::close(fd);
   const std::string path = local_.isUnix() ? local_.str() : std::string();

@@ -39,6 +39,9 @@ class ListenSocket final {
   ListenSocket(const ListenSocket&) = delete;
   ListenSocket& operator=(const ListenSocket&) = delete;
 
+  // Options that a listening socket can change (its queues): taken over. False, and nothing happened: it needs a new socket.
+  bool adjust(const ListenOptions& options);
+
   const base::Address& asked() const { return asked_; }
   const base::Address& local() const { return local_; }    // with the port that the kernel chose
   const ListenOptions& options() const { return options_; }

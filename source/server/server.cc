@@ -24,6 +24,7 @@
 #include "source/server/concurrency.h"
 #include "source/server/version.h"
 #include "source/upstream/tls_transport_source.h"
+#include "source/xds/types.h"
 
 namespace outrider::server {
 namespace {

@@ -75,6 +75,8 @@ class Server final : private event::IoHandler {
   void onSignal(int signal);
   void startWorkers();
   absl::Status loadStatic(config::Problems& problems);
+  void loadStaticResources(const envoy::config::bootstrap::v3::Bootstrap::StaticResources& resources, config::Problems& problems);
+  void checkManagementClusters(config::Problems& problems) const;
   absl::Status startXds(config::Problems& problems);
   absl::Status startAdmin(config::Problems& problems);
   xds::Dialed dial(std::string_view cluster);

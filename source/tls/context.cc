@@ -285,7 +285,9 @@ bool NativeContext::common(const config::CommonTlsSpec& spec, config::Problems& 
         problems.addAt("signature_algorithms", list, "none is usable");
     }
   }
-  SSL_CTX_set_options(ctx_, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  // An end without close_notify is ours to judge (Session::read()): as an error of the library's it would cost the peer its
+  // session, which RFC 5246 7.2.1 allows to be resumed.
+  SSL_CTX_set_options(ctx_, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_mode(ctx_,
                    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_clear_mode(ctx_, SSL_MODE_AUTO_RETRY);

@@ -152,17 +152,6 @@ bool Secrets::has(const std::string& key) const {
   return values_.contains(key);
 }
 
-std::set<std::string> Secrets::wanted() const {
-  const std::lock_guard lock(mutex_);
-  std::set<std::string> out;
-  for (const auto& weak : users_) {
-    const auto user = weak.lock();
-    if (user == nullptr) continue;
-    for (const config::SdsRef& ref : user->wants()) out.insert(keyOf(ref));
-  }
-  return out;
-}
-
 void Secrets::forget(const std::string& key) {
   const std::lock_guard lock(mutex_);
   values_.erase(key);

@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -88,8 +87,7 @@ class Secrets final {
   // A first or a new value: checked, then given to every user. False after problems: the old value stays everywhere.
   bool set(const std::string& key, config::SecretSpec secret, config::Problems& problems);
   bool has(const std::string& key) const;
-  std::set<std::string> wanted() const;       // by living users
-  void forget(const std::string& key);        // nobody wants it: its key material goes
+  void forget(const std::string& key);  // nobody wants it: its key material goes
 
  private:
   bool prepare(SecretUser& user, const std::string& changed, const config::SecretSpec* value,

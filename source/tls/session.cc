@@ -353,7 +353,8 @@ IoResult Session::read(int fd, base::Buffer& in, size_t most) {
       if (!sealed_.empty()) flushSealed(fd);  // the answer to a key update
       return {total > 0 ? IoState::kOk : IoState::kAgain, total, true};
     }
-    end_ = code == SSL_ERROR_ZERO_RETURN ? IoState::kEof : afterFailure(code);
+    // The library takes the socket's end for close_notify; only what came before that end was one.
+    end_ = code == SSL_ERROR_ZERO_RETURN && !eof_ ? IoState::kEof : afterFailure(code);
     if (!sealed_.empty()) flushSealed(fd);  // an alert
     if (total == 0) return {*end_, 0, true};
     more_ = true;  // the end comes with the next call, after the bytes

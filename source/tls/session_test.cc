@@ -309,6 +309,24 @@ TEST_F(TlsTest, ASecondConnectionResumesTheFirst) {
   }
 }
 
+TEST_F(TlsTest, ASessionOutlivesAnEndWithoutCloseNotify) {
+  for (const auto version : {config::TlsVersion::kTls12, config::TlsVersion::kTls13}) {
+    client_spec_.common.params.max = version;
+    const ClientContextRef held = clientContext();
+    const ServerContextRef server_held = serverContext();
+    const uint64_t before = serverStat(SslStat::kSessionReused);
+    connect({.peer = "10.0.0.1:443"});
+    client_->say("x");
+    server_->say("y");
+    turns();
+    ::shutdown(client_->connection().fd(), SHUT_WR);
+    turns();
+    ASSERT_EQ(server_->closed, net::CloseReason::kRemoteReset);
+    connect({.peer = "10.0.0.1:443"});
+    EXPECT_EQ(serverStat(SslStat::kSessionReused), before + 1);
+  }
+}
+
 TEST_F(TlsTest, NothingIsResumedWhenTheClientKeepsNoSessions) {
   client_spec_.max_session_keys = 0;
   for (int i = 0; i < 2; ++i) {

@@ -204,6 +204,24 @@ TEST(Attempt, KnowsThatItsKeptConnectionWasStale) {
   EXPECT_EQ(peer.accepted, 1);
 }
 
+// A connection may be kept without having served: whoever it was made for got another one meanwhile.
+TEST(Attempt, KnowsThatAConnectionWhichOnlyWaitedWasStale) {
+  World world;
+  Peer peer(world.loop);
+  bool silent = false;
+  peer.answer = [&](const std::string&) { return silent ? std::string() : std::string("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"); };
+  world.serve(World::spec("a", {peer.address()}));
+  { Call given_up(world, "a"); }
+  ASSERT_TRUE(world.until([&] { return peer.open() == 1; }));
+  world.turns(5);
+  silent = true;
+  Call call(world, "a");
+  ASSERT_TRUE(world.until([&] { return peer.heads.size() == 1; }));
+  peer.closeAll();
+  ASSERT_TRUE(world.until([&] { return call.done(); }));
+  EXPECT_TRUE(call.attempt->stale());
+}
+
 TEST(Attempt, MayBeGivenUpAtAnyTime) {
   World world;
   Peer peer(world.loop);

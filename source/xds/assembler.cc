@@ -166,6 +166,7 @@ absl::Status Assembler::applyListener(ListenerDraft draft) {
 absl::Status Assembler::serve(ListenerDraft draft) {
   const std::string name = draft.parsed.version->name;
   absl::Status status = parts_.listeners.put(draft.parsed.version);
+  parts_.loop.mailbox().post(parts_.listeners.closeLeft());
   if (status.ok()) serving_[name] = std::move(draft);
   return status;
 }
@@ -193,7 +194,10 @@ void Assembler::settle() {
 
 void Assembler::removeListener(const std::string& name, base::Nanos drain_time) {
   waiting_.erase(name);
-  if (serving_.erase(name) > 0) (void)parts_.listeners.remove(name, drain_time);
+  if (serving_.erase(name) > 0) {
+    (void)parts_.listeners.remove(name, drain_time);
+    parts_.loop.mailbox().post(parts_.listeners.closeLeft());   // after the additions of this batch
+  }
   parts_.listeners.stats().set(listener::ManagerStat::kWarming, waiting_.size());
 }
 
@@ -385,11 +389,6 @@ bool Assembler::applySecret(const std::string& key, const envoy::extensions::tra
   parts_.clusters.secretsChanged();
   settle();
   return true;
-}
-
-void Assembler::forgetSecret(const std::string& key) {
-  parts_.tls.secrets.forget(key);
-  timed_out_secrets_.erase(key);
 }
 
 void Assembler::forgetSecret(const std::string& key) {

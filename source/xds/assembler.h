@@ -123,8 +123,6 @@ class Assembler final : public filter::RouteTableNames {
   bool applySecret(const std::string& key, const envoy::extensions::transport_sockets::tls::v3::Secret& in, config::Problems& problems);
   void secretTimedOut(const std::string& key);
   void forgetSecret(const std::string& key);   // nobody wants it any more
-  std::set<std::string> wantedSecrets() const { return parts_.tls.secrets.wanted(); }
-  void forgetSecret(const std::string& key);
 
   // ---- what is wanted from others ----
   struct Wants {

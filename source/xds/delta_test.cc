@@ -1,4 +1,6 @@
 // Incremental streams.
+#include <algorithm>
+
 #include "source/xds/test_fixture.h"
 
 namespace outrider::xds {
@@ -182,6 +184,49 @@ TEST_F(DeltaStream, NamesAndTheWildcardTogetherAreExplicit) {
   const auto asked = delta();
   ASSERT_EQ(asked.size(), 1u);
   EXPECT_EQ(subscribes(asked[0]), Lines({"*", "extra"}));
+}
+
+TEST_F(DeltaStream, AResponseOfThousandsOfNamesIsHandedOverInManyTurnsAndAnsweredOnce) {
+  useAds(true);
+  constexpr size_t kNames = 1000;
+  std::vector<Recorder> watchers(kNames);
+  std::vector<std::pair<envoy::config::endpoint::v3::ClusterLoadAssignment, std::string>> all;
+  for (size_t i = 0; i < kNames; ++i) {
+    const std::string name = "c" + std::to_string(i);
+    hub_->watch(ads(), kEndpointType, name, watchers[i], "cluster." + name + ".");
+    all.emplace_back(endpoints(name), "1");
+  }
+  (void)delta();
+  watchers[7].verdict = Verdict::nack("no");
+  server_.last()->sink->onStreamMessage(deltaResponse(kEndpointType, "n1", all).SerializeAsString());
+  const auto reached = [&] {
+    return static_cast<size_t>(std::count_if(watchers.begin(), watchers.end(), [](const Recorder& each) { return !each.seen.empty(); }));
+  };
+  EXPECT_GT(reached(), 0u);
+  EXPECT_LT(reached(), kNames / 2);
+  turns(1);
+  EXPECT_LT(reached(), kNames / 2);
+  turns(20);
+  EXPECT_EQ(reached(), kNames);
+  const auto answers = delta();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].response_nonce(), "n1");
+  EXPECT_EQ(answers[0].error_detail().message(), "no");
+}
+
+TEST_F(DeltaStream, TheHubMayGoWhileAResponseOfManyNamesIsHandedOver) {
+  useAds(true);
+  std::vector<Recorder> watchers(500);
+  std::vector<std::pair<envoy::config::endpoint::v3::ClusterLoadAssignment, std::string>> all;
+  for (size_t i = 0; i < watchers.size(); ++i) {
+    hub_->watch(ads(), kEndpointType, "c" + std::to_string(i), watchers[i]);
+    all.emplace_back(endpoints("c" + std::to_string(i)), "1");
+  }
+  (void)delta();
+  server_.last()->sink->onStreamMessage(deltaResponse(kEndpointType, "n1", all).SerializeAsString());
+  hub_.reset();
+  turns();
+  EXPECT_TRUE(watchers.back().seen.empty());
 }
 
 }  // namespace

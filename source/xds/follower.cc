@@ -21,9 +21,6 @@
 namespace outrider::xds {
 namespace {
 
-// How often secrets that nobody uses any more are looked for, while there are any.
-constexpr base::Nanos kSecretsSweep = 5 * base::kSecond;
-
 // What a job on the config thread made of one resource.
 struct Failure {
   std::string name;
@@ -51,6 +48,8 @@ using Carried = std::shared_ptr<Delivery>;
 // ---- CDS ----
 
 class Follower::Clusters final : public Watcher {
+  using Specs = std::vector<std::shared_ptr<const config::ClusterSpec>>;
+
  public:
   explicit Clusters(Follower& owner) : owner_(owner) {}
 
@@ -82,8 +81,9 @@ class Follower::Clusters final : public Watcher {
       }
       owner.post([&owner, carried, pause, result, alive] {
         if (!*alive) return;
-        owner.clusters_->apply(*carried, result->specs, result->failures);
         for (const auto& [name, problems] : result->reports) owner.parts_.unsupported(name, *problems);
+        owner.clusters_->apply(carried, pause, std::make_shared<Specs>(std::move(result->specs)),
+                               std::make_shared<std::vector<Failure>>(std::move(result->failures)), 0);
       });
     });
   }
@@ -91,14 +91,27 @@ class Follower::Clusters final : public Watcher {
   void onFetchTimeout(std::string_view) override { first(); }
 
  private:
-  void apply(Delivery& delivery, const std::vector<std::shared_ptr<const config::ClusterSpec>>& specs,
-             std::vector<Failure>& failures) {
-    for (const auto& spec : specs) {
+  // A few clusters a turn, from `next` on: ten thousand at once would hold up the loop.
+  void apply(const Carried& carried, const std::shared_ptr<Hub::Pause>& pause, const std::shared_ptr<Specs>& specs,
+             const std::shared_ptr<std::vector<Failure>>& refused, size_t next) {
+    constexpr size_t kPerTurn = 128;
+    Delivery& delivery = *carried;
+    std::vector<Failure>& failures = *refused;
+    const size_t end = std::min(specs->size(), next + kPerTurn);
+    for (; next < end; ++next) {
+      const auto& spec = (*specs)[next];
       if (const absl::Status status = owner_.parts_.assembler.applyCluster(spec, true); !status.ok()) {
         failures.push_back({spec->name, std::string(base::toStd(status.message()))});
         continue;
       }
       owner_.clusterApplied(*spec);
+    }
+    owner_.applying_clusters_ = next < specs->size();
+    if (owner_.applying_clusters_) {
+      owner_.post([this, carried, pause, specs, refused, next, alive = owner_.alive_] {
+        if (*alive) apply(carried, pause, specs, refused, next);
+      });
+      return;
     }
     for (const std::string& name : delivery.removed) {
       if (owner_.parts_.clusters.remove(name)) owner_.clusterRemoved(name);
@@ -118,6 +131,7 @@ class Follower::Clusters final : public Watcher {
       delivery.done(Verdict::nack(joined("Error adding/updating cluster(s) ", failures, ", "), namesOf(failures)));
     }
     first();
+    owner_.clustersDone();
   }
 
   void first() {
@@ -169,8 +183,10 @@ class Follower::Listeners final : public Watcher {
       }
       owner.post([&owner, carried, routes, secrets, result, alive] {
         if (!*alive) return;
-        owner.listeners_->apply(*carried, result->drafts, result->failures);
-        for (const auto& [name, problems] : result->reports) owner.parts_.unsupported(name, *problems);
+        owner.afterClusters([&owner, carried, routes, secrets, result] {
+          owner.listeners_->apply(*carried, result->drafts, result->failures);
+          for (const auto& [name, problems] : result->reports) owner.parts_.unsupported(name, *problems);
+        });
       });
     });
   }
@@ -249,13 +265,15 @@ class Follower::Routes final : public Watcher {
       }
       owner.post([&owner, carried, key, table, failures, problems, alive] {
         if (!*alive) return;
-        std::vector<Failure> bad = failures;
-        if (table != nullptr) {
-          const absl::Status status = owner.parts_.assembler.applyRoutes(key.second, key.first, table);
-          if (!status.ok()) bad.push_back({key.second, std::string(base::toStd(status.message()))});
-        }
-        if (!problems->unsupportedPaths().empty()) owner.parts_.unsupported("route configuration " + key.second, *problems);
-        carried->done(bad.empty() ? Verdict::ok() : Verdict::nack(joined("", bad, "; "), namesOf(bad)));
+        owner.afterClusters([&owner, carried, key, table, failures, problems] {
+          std::vector<Failure> bad = failures;
+          if (table != nullptr) {
+            const absl::Status status = owner.parts_.assembler.applyRoutes(key.second, key.first, table);
+            if (!status.ok()) bad.push_back({key.second, std::string(base::toStd(status.message()))});
+          }
+          if (!problems->unsupportedPaths().empty()) owner.parts_.unsupported("route configuration " + key.second, *problems);
+          carried->done(bad.empty() ? Verdict::ok() : Verdict::nack(joined("", bad, "; "), namesOf(bad)));
+        });
       });
     });
   }
@@ -467,15 +485,18 @@ class Follower::Scopes final : public Watcher {
         if (!problems->unsupportedPaths().empty()) result->reports.emplace_back("scoped route " + resource.name, problems);
       }
       owner.post([&owner, carried, pause, result, set, alive] {
-        if (!*alive || !owner.scopes_.contains(set)) return;
-        std::vector<std::pair<std::string, std::string>> refused;
-        owner.parts_.assembler.applyScopes(set, std::move(result->drafts), carried->removed, refused);
-        for (auto& [name, why] : refused) result->failures.push_back({std::move(name), std::move(why)});
-        owner.listenersChanged();
-        carried->done(result->failures.empty() ? Verdict::ok()
-                                               : Verdict::nack(joined("Error adding/updating scoped route(s) ", result->failures, "\n"),
-                                                               namesOf(result->failures)));
-        for (const auto& [name, problems] : result->reports) owner.parts_.unsupported(name, *problems);
+        if (!*alive) return;
+        owner.afterClusters([&owner, carried, pause, result, set] {
+          if (!owner.scopes_.contains(set)) return;
+          std::vector<std::pair<std::string, std::string>> refused;
+          owner.parts_.assembler.applyScopes(set, std::move(result->drafts), carried->removed, refused);
+          for (auto& [name, why] : refused) result->failures.push_back({std::move(name), std::move(why)});
+          owner.listenersChanged();
+          carried->done(result->failures.empty() ? Verdict::ok()
+                                                 : Verdict::nack(joined("Error adding/updating scoped route(s) ", result->failures, "\n"),
+                                                                 namesOf(result->failures)));
+          for (const auto& [name, problems] : result->reports) owner.parts_.unsupported(name, *problems);
+        });
       });
     });
   }
@@ -542,8 +563,7 @@ class Follower::Runtime final : public Watcher {
 
 Follower::Follower(FollowerParts parts)
     : parts_(std::move(parts)),
-      files_(parts_.loop),
-      sweep_secrets_(event::Timer::to<&Follower::sweepSecrets>(parts_.loop.timers(), this)) {}
+      files_(parts_.loop) {}
 
 Follower::~Follower() { *alive_ = false; }
 
@@ -567,6 +587,18 @@ void Follower::start(const envoy::config::bootstrap::v3::LayeredRuntime& runtime
 void Follower::runtimeReady() {
   if (--runtime_open_ > 0) return;
   if (cds_ == nullptr || parts_.hub.watch(*cds_, kClusterType, {}, *clusters_) == 0) clustersReady();
+}
+
+void Follower::afterClusters(std::function<void()> job) {
+  if (applying_clusters_) {
+    after_clusters_.push_back(std::move(job));
+  } else {
+    job();
+  }
+}
+
+void Follower::clustersDone() {
+  for (const auto& job : std::exchange(after_clusters_, {})) job();
 }
 
 void Follower::clustersReady() {
@@ -677,20 +709,6 @@ void Follower::secretWanted(const config::SdsRef& ref) {
   if (ref.from == config::SdsRef::From::kStatic) return;
   std::unique_ptr<Secret>& watch = secrets_[tls::Secrets::keyOf(ref)];
   if (watch == nullptr) watch = std::make_unique<Secret>(*this, ref);
-  sweep_secrets_.armIn(kSecretsSweep);
-}
-
-void Follower::sweepSecrets() {
-  const std::set<std::string> wanted = parts_.assembler.wantedSecrets();
-  for (auto at = secrets_.begin(); at != secrets_.end();) {
-    if (wanted.contains(at->first)) {
-      ++at;
-      continue;
-    }
-    parts_.assembler.forgetSecret(at->first);
-    at = secrets_.erase(at);
-  }
-  if (!secrets_.empty()) sweep_secrets_.armIn(kSecretsSweep);   // contexts live as long as the last connection that uses them
 }
 
 }  // namespace outrider::xds

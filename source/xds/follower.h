@@ -49,7 +49,6 @@ class Follower final {
   void clusterRemoved(const std::string& name);
   // The secrets of a cluster's transport socket, each time one is made.
   void clusterSecrets(const std::string& name, const std::vector<config::SdsRef>& refs);
-  size_t watchedSecrets() const { return secrets_.size(); }
 
  private:
   class Clusters;
@@ -64,8 +63,10 @@ class Follower final {
   void dropUnwantedSecrets();
   void runtimeReady();
   void clustersReady();
+  // What refers to clusters waits until all that came before it are applied.
+  void afterClusters(std::function<void()> job);
+  void clustersDone();
   void listenersReady();
-  void sweepSecrets();
   void applyEndpoints(const std::string& eds_name, std::shared_ptr<const config::EndpointsSpec> spec);
   void post(std::function<void()> job) { parts_.loop.mailbox().post(std::move(job)); }
 
@@ -73,6 +74,8 @@ class Follower final {
   std::unique_ptr<envoy::config::core::v3::ConfigSource> cds_, lds_;
   std::vector<std::unique_ptr<Runtime>> runtime_;
   size_t runtime_open_ = 0;
+  bool applying_clusters_ = false;
+  std::vector<std::function<void()>> after_clusters_;
   std::function<void()> ready_;
   std::unique_ptr<Clusters> clusters_;
   std::unique_ptr<Listeners> listeners_;
@@ -84,7 +87,6 @@ class Follower final {
   std::map<std::string, std::set<std::string>> cluster_secrets_;                          // cluster -> keys
   std::set<std::string> listener_secrets_;                                                // keys
   std::map<config::ScopeSetId, std::unique_ptr<Scopes>> scopes_;
-  event::Timer sweep_secrets_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);                            // letters of a dead follower do nothing
 };
 

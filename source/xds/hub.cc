@@ -212,12 +212,8 @@ void Hub::sweep() {
 }
 
 void completeNode(core::Node& node) {
-  node.set_user_agent_name("envoy");
-  auto& version = *node.mutable_user_agent_build_version();
-  version.mutable_version()->set_major_number(1);
-  version.mutable_version()->set_minor_number(40);
-  auto& fields = *version.mutable_metadata()->mutable_fields();
-  fields["build.type"].set_string_value("outrider");
+  // What the bootstrap says stays as it is.
+  if (node.user_agent_name().empty() || node.user_agent_name() == "outrider") node.set_user_agent_name("envoy");
   for (const std::string_view feature : {"xds.config.supports-resource-ttl", "xds.config.resource-in-sotw"}) {
     node.add_client_features(std::string(feature));
   }

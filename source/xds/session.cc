@@ -280,9 +280,10 @@ void Session::processNext(Type& type) {
 }
 
 void Session::answer(Type& type, Answer answer) {
-  if (!answer.error.empty()) {
+  if (!answer.error.empty() && answer.error != type.last_error) {
     OUTRIDER_LOG(kWarning, kXds, "%s rejected: %s", std::string(typeLabel(type.table->typeUrl())).c_str(), answer.error.c_str());
   }
+  type.last_error = answer.error;
   type.answers.push_back(std::move(answer));
   flushSoon();
 }

@@ -80,6 +80,7 @@ class Session final : public StreamSink {
   struct Type {
     std::unique_ptr<Subscription> table;
     std::string version;      // SotW: of the last accepted response
+    std::string last_error;   // that the log knows of: servers send again what was refused, at once
     // Of this stream:
     bool started = false;
     bool named = false;       // a request named resources, so an empty list no longer means all

@@ -95,7 +95,9 @@ struct Subscription::Round {
   Incoming in;
   std::vector<uint64_t> hashes;                              // of in.items
   std::vector<std::shared_ptr<const std::string>> changed;   // null: as accepted before
-  size_t open = 1;                                           // answers that are owed, and one for apply() itself
+  std::map<WatchId, Delivery> deliveries;                    // to watchers of everything, not handed over yet
+  size_t next = 0;                                           // of the items, then of the removed: not handed to watchers of names yet
+  size_t open = 1;                                           // answers that are owed, and one until all are handed over
   Verdict total;
   absl::flat_hash_set<std::string> bad;
   std::function<void(const Verdict&)> done;
@@ -111,7 +113,9 @@ Subscription::Subscription(event::Loop& loop, stats::Store& store, std::string t
       late_(event::Deferred::to<&Subscription::deliverLate>(this)) {}
 
 Subscription::~Subscription() {
-  if (round_ != nullptr) round_->owner = nullptr;
+  if (round_ == nullptr) return;
+  round_->owner = nullptr;
+  const auto dropped = std::exchange(round_->deliveries, {});   // they refer to the round
 }
 
 void Subscription::add(WatchId id, std::string_view name, Watcher& watcher, const std::string& stats_prefix,
@@ -327,60 +331,86 @@ void Subscription::apply(Incoming in, std::function<void(const Verdict&)> done) 
     std::sort(round->in.removed.begin(), round->in.removed.end());
   }
 
-  // One delivery for each watcher that something concerns.
-  std::map<WatchId, Delivery> deliveries;
-  std::vector<WatchId> unmoved;
-  const auto deliveryFor = [&](const Watch& watch) -> Delivery& {
-    Delivery& delivery = deliveries[watch.id];
+  // One delivery for each watcher of everything; those of single names follow item by item, so that ten thousand do not come at once.
+  for (const Watch* watch : watchesOf("")) {
+    Delivery delivery;
     delivery.type_url = type_url_;
     delivery.version = round->in.version;
     delivery.full = round->in.full;
-    return delivery;
-  };
-  const std::vector<Watch*> everything = watchesOf("");
-  for (const Watch* watch : everything) {
-    if (!watch->delivered && !latecomers_.contains(watch->id)) (void)deliveryFor(*watch);
-  }
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (round->changed[i] == nullptr) {
-      for (const Watch* watch : watchesOf(items[i].name)) {
-        if (!watch->name.empty()) unmoved.push_back(watch->id);
-      }
-      continue;
-    }
-    const ResourceIn resource{items[i].name, items[i].version, round->changed[i]};
-    for (const Watch* watch : everything) deliveryFor(*watch).resources.push_back(resource);
-    if (items[i].name.empty()) continue;
-    for (const Watch* watch : watchesOf(items[i].name)) deliveryFor(*watch).resources.push_back(resource);
-  }
-  for (const std::string& name : round->in.removed) {
-    if (held_.contains(name)) {
-      for (const Watch* watch : everything) deliveryFor(*watch).removed.push_back(name);
-    }
-    if (name.empty()) continue;
-    for (const Watch* watch : watchesOf(name)) deliveryFor(*watch).removed.push_back(name);
-  }
-  for (const Watch* watch : everything) {
-    if (!deliveries.contains(watch->id)) unmoved.push_back(watch->id);
-  }
-  for (auto& [id, delivery] : deliveries) {
     std::vector<std::string> names;
-    for (const ResourceIn& resource : delivery.resources) names.push_back(resource.name);
-    bindAnswer(delivery, round, id, std::move(names));
-  }
-  for (const WatchId id : unmoved) watches_.at(id)->countUpdate(round->in.version);
-
-  // A watcher may add and remove watches, also this whole table's last one; it may not destroy the table (the hub defers that).
-  for (auto& [id, delivery] : deliveries) {
-    const auto watch = watches_.find(id);
-    if (watch == watches_.end()) {
-      delivery.done(Verdict::ok());
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (round->changed[i] == nullptr) continue;
+      delivery.resources.push_back({items[i].name, items[i].version, round->changed[i]});
+      names.push_back(items[i].name);
+    }
+    for (const std::string& name : round->in.removed) {
+      if (held_.contains(name)) delivery.removed.push_back(name);
+    }
+    const bool first = !watch->delivered && !latecomers_.contains(watch->id);
+    if (!first && delivery.resources.empty() && delivery.removed.empty()) {
+      watches_.at(watch->id)->countUpdate(round->in.version);
       continue;
     }
-    watch->second->delivered = true;
-    watch->second->fetch.cancel();
-    latecomers_.erase(id);
-    watch->second->watcher.onDelivery(std::move(delivery));
+    bindAnswer(delivery, round, watch->id, std::move(names));
+    round->deliveries.emplace(watch->id, std::move(delivery));
+  }
+  deliver(round);
+}
+
+// A watcher may add and remove watches, also this whole table's last one; it may not destroy the table (the hub defers that).
+void Subscription::handOver(WatchId id, Delivery delivery) {
+  const auto watch = watches_.find(id);
+  if (watch == watches_.end()) {
+    delivery.done(Verdict::ok());
+    return;
+  }
+  watch->second->delivered = true;
+  watch->second->fetch.cancel();
+  latecomers_.erase(id);
+  watch->second->watcher.onDelivery(std::move(delivery));
+}
+
+// To the watchers of one name: item `at`, or, behind the items, one of the removed names.
+void Subscription::deliverOne(const std::shared_ptr<Round>& round, size_t at) {
+  const std::vector<Incoming::Item>& items = round->in.items;
+  const bool gone = at >= items.size();
+  const std::string& name = gone ? round->in.removed[at - items.size()] : items[at].name;
+  if (name.empty()) return;
+  std::vector<WatchId> ids;
+  for (const Watch* watch : watchesOf(name)) ids.push_back(watch->id);
+  for (const WatchId id : ids) {
+    if (!gone && round->changed[at] == nullptr) {
+      if (const auto watch = watches_.find(id); watch != watches_.end()) watch->second->countUpdate(round->in.version);
+      continue;
+    }
+    Delivery delivery;
+    delivery.type_url = type_url_;
+    delivery.version = round->in.version;
+    delivery.full = round->in.full;
+    if (gone) {
+      delivery.removed.push_back(name);
+    } else {
+      delivery.resources.push_back({name, items[at].version, round->changed[at]});
+    }
+    bindAnswer(delivery, round, id, gone ? std::vector<std::string>() : std::vector<std::string>{name});
+    handOver(id, std::move(delivery));
+  }
+}
+
+void Subscription::deliver(const std::shared_ptr<Round>& round) {
+  constexpr size_t kPerTurn = 128;
+  while (!round->deliveries.empty()) {
+    auto next = round->deliveries.extract(round->deliveries.begin());
+    handOver(next.key(), std::move(next.mapped()));
+  }
+  const size_t all = round->in.items.size() + round->in.removed.size();
+  const auto namesWatched = [&] { return by_name_.size() > (wildcard() ? 1u : 0u); };
+  for (size_t i = 0; i < kPerTurn && round->next < all && namesWatched(); ++i) deliverOne(round, round->next++);
+  if (round->next < all && namesWatched()) {
+    loop_.mailbox().post([round] {
+      if (round->owner != nullptr) round->owner->deliver(round);
+    });
+    return;
   }
   if (--round->open == 0 && round->owner != nullptr) finish(*round);
 }

@@ -103,6 +103,9 @@ class Subscription final {
     std::string error;
   };
 
+  void deliver(const std::shared_ptr<Round>& round);
+  void deliverOne(const std::shared_ptr<Round>& round, size_t at);
+  void handOver(WatchId id, Delivery delivery);
   void finish(Round& round);
   void settle(Round& round);
   void deliverLate();

@@ -575,7 +575,7 @@ def pools():
 
     def tight(server, s, _number):
         while True:
-            seen = server.request(s, 0.02)       # an idle timeout that clients meet exactly
+            seen = server.request(s, 0.08)       # an idle timeout that clients meet exactly
             if seen is None:
                 return
             server.answer(s, seen)
@@ -681,10 +681,10 @@ def pools():
         def one(number, method):
             seen = []
             with bench.client() as client:
-                for i in range(60):
+                for i in range(25):
                     seen.append(bench.status("/timed/%s%d-%d" % (method, number, i), client=client, method=method,
                                              body=b"x" if method == "POST" else None))
-                    time.sleep(0.0195 + 0.001 * (i % 2))
+                    time.sleep(0.0795 + 0.001 * (i % 2))
             return seen
         jobs = [lambda n=n, m=m: one(n, m) for n in range(4) for m in ("GET", "POST")]
         gets, posts = [], []
@@ -692,7 +692,8 @@ def pools():
             check(isinstance(result, list), "%s" % result)
             (gets if m == "GET" else posts).extend(result)
         if options.proxy == "outrider":
-            check(set(gets) == {200}, "GETs failed %d times of %d" % (len(gets) - gets.count(200), len(gets)))
+            check(set(gets) == {200}, "GETs failed %d times of %d: %s" % (len(gets) - gets.count(200), len(gets), [
+                l for l in bench.lines_of("/timed/GET") if l[1] != "200"]))
         done = [p for m, p in timed.executed if m == "POST"]
         check(len(done) == len(set(done)), "a POST was executed twice")
 
@@ -997,9 +998,12 @@ def health_checks():
             s, _ = plain.accept()
 
             def one(s=s):
-                if s.recv(100) == b"ping":
-                    s.sendall(b"xxpongyy")
-                s.recv(100)
+                try:
+                    if s.recv(100) == b"ping":
+                        s.sendall(b"xxpongyy")
+                    s.recv(100)
+                except OSError:
+                    pass
                 s.close()
             threading.Thread(target=one, daemon=True).start()
     threading.Thread(target=talk, daemon=True).start()

@@ -29,6 +29,16 @@ def installed_envoy():
     return None
 
 
+def start(kind, binary, folder, number):
+    """A side on ports that are free; another process may take one between the choice and the bind."""
+    for again in range(4):
+        try:
+            return engine.Side(kind, binary, folder, "%d_%d" % (number, again))
+        except harness.Failure as error:
+            if "in use" not in str(error) or again == 3:
+                raise
+
+
 def difference(results):
     """Both sides' lines that the other has not, counted."""
     left = list(results[1])
@@ -71,8 +81,8 @@ def compare_counters(tally, pairs):
         tally.result("counters of %s (%d)" % (group, len(rows)), "%d differ" % len(wrong) if wrong else None)
 
 
-def compare(tally, pair, group, name, play, differs):
-    """Plays one exchange against both sides at once."""
+def play_both(pair, play, differs):
+    """Plays one exchange against both sides at once; the lines that only one of them has."""
     results = [None, None]
 
     def one(i):
@@ -84,13 +94,33 @@ def compare(tally, pair, group, name, play, differs):
     other.start()
     one(0)
     other.join()
-    gone, new = difference(results)
-    if gone or new:
-        why = "".join("\n   envoy    %s" % l[:900] for l in gone) + "".join("\n   outrider %s" % l[:900] for l in new)
-        print("differs: %s: %s%s" % (group, name, why))
-        tally.result("%s: %s" % (group, name), "%d lines differ" % max(len(gone), len(new)))
-    else:
-        tally.result("%s: %s" % (group, name))
+    return difference(results)
+
+
+class Second:
+    """Second plays of exchanges that differed: on a busy machine a deadline may pass on one side alone. They are told, and few."""
+    MOST = 8
+
+    def __init__(self):
+        self.lock, self.names = threading.Lock(), []
+
+    def allowed(self, name):
+        with self.lock:
+            self.names.append(name)
+            return len(self.names) <= self.MOST
+
+
+def compare(tally, second, pair, group, name, play, differs):
+    title = "%s: %s" % (group, name)
+    gone, new = play_both(pair, play, differs)
+    if (gone or new) and second.allowed(title):
+        gone, new = play_both(pair, play, differs)
+    if not gone and not new:
+        tally.result(title)
+        return
+    why = "".join("\n   envoy    %s" % l[:900] for l in gone) + "".join("\n   outrider %s" % l[:900] for l in new)
+    print("differs: %s%s" % (title, why))
+    tally.result(title, "%d lines differ" % max(len(gone), len(new)))
 
 
 def main():
@@ -106,9 +136,9 @@ def main():
         tally.skip("%d comparisons" % len(todo), "no envoy; tools/setup installs it" if chosen.outrider else "no outrider")
         return tally.close()
     folder = harness.work_folder(chosen.keep)
-    pairs = [[engine.Side(kind, binary, folder, i) for kind, binary in (("envoy", envoy), ("outrider", chosen.outrider))]
+    pairs = [[start(kind, binary, folder, i) for kind, binary in (("envoy", envoy), ("outrider", chosen.outrider))]
              for i in range(min(chosen.pairs, len(todo)))]
-    turn = threading.Lock()
+    turn, second = threading.Lock(), Second()
 
     def work(pair):
         while all(side.proxy.alive() for side in pair):
@@ -116,7 +146,7 @@ def main():
                 if not todo:
                     return
                 exchange = todo.pop(0)
-            compare(tally, pair, *exchange)
+            compare(tally, second, pair, *exchange)
     threads = [threading.Thread(target=work, args=(pair,)) for pair in pairs]
     for thread in threads:
         thread.start()
@@ -126,7 +156,11 @@ def main():
         if not side.proxy.alive():
             tally.result("%s lives" % side.kind, side.proxy.said()[-1000:])
             return tally.close()
-    if not chosen.only or chosen.only == "counters":
+    for name in second.names:
+        print("played twice: %s" % name)
+    if not chosen.only and second.names:
+        tally.skip("counters", "exchanges were played twice")
+    elif not chosen.only:
         compare_counters(tally, pairs)
     print("%d exchanges with a difference that is meant (docs/differences.md)" % sum(engine.meant(e[3]) for e in engine.EXCHANGES))
     return tally.close()

@@ -24,6 +24,46 @@ TRAILERS_UP = {"typed_extension_protocol_options": {"envoy.extensions.upstreams.
     "@type": harness.HTTP_OPTIONS, "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}}}}}
 
 
+def serve(converse):
+    """A server of one function a connection; returns its port."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=256)
+
+    def one(s):
+        with s:
+            try:
+                converse(s)
+            except OSError:
+                pass
+
+    def accept():
+        while True:
+            threading.Thread(target=one, args=(listening.accept()[0],), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    return listening.getsockname()[1]
+
+
+def read_head(s):
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = s.recv(4096)
+        if not more:
+            raise OSError("ended")
+        data += more
+
+
+def refuses_uploads(s):
+    """Answers after the head and closes with the body unread, so that the kernel resets the connection."""
+    read_head(s)
+    s.sendall(b"HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig")
+
+
+def closes_unannounced(s):
+    """Serves two requests, then closes without having said so."""
+    for _ in range(2):
+        read_head(s)
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+
 class World:
     """One proxy, one scripted upstream, one listener a manner of serving."""
 
@@ -46,12 +86,16 @@ class World:
         add("quick", timeout="0.5s", request_headers_timeout="0.6s",
             common_http_protocol_options={"idle_timeout": "0.4s"})
         add("lazy", timeout="0s", stream_idle_timeout="0.5s")
+        add("aging", common_http_protocol_options={"max_connection_duration": "0.3s"}, drain_timeout="0.5s")
         add("upgrades", upgrade_configs=[{"upgrade_type": "websocket"}])
         add("dead", target="dead")
+        add("refusing", target="refusing")
+        add("closing", target="closing")
         add("nginx", target="nginx")
         self.proxy = harness.Proxy("outrider", chosen.outrider, folder)
         self.proxy.start(harness.bootstrap(listeners, [
             harness.cluster("up", self.up.port), harness.cluster("up_trailers", self.up.port, **TRAILERS_UP),
+            harness.cluster("refusing", serve(refuses_uploads)), harness.cluster("closing", serve(closes_unannounced)),
             harness.cluster("dead", self.dead), harness.cluster("nginx", self.nginx_port)], self.proxy.admin_port))
 
     def client(self, listener="plain", **options):
@@ -266,6 +310,27 @@ def an_answer_before_the_request_is_whole(w):
     wait_for(lambda: not w.up.open_halves(), 5, "half-used upstream connections to be closed")
 
 
+def an_upload_that_the_upstream_refuses(w):
+    """The answer comes with a reset of its connection, and reaches the client all the same."""
+    for _ in range(5):
+        with w.client("refusing") as client:
+            client.send(b"POST /up HTTP/1.1\r\nHost: h\r\nContent-Length: 8000000\r\n\r\n")
+            for _ in range(40):
+                if not client.send(b"x" * 100000):
+                    break
+            answer = client.response()
+            check(answer is not None and answer.status == 413 and answer.body == b"big", "%s" % (answer and answer.raw[:100]))
+
+
+def an_upstream_that_closes_idle_connections(w):
+    """A request that meets a connection just closed goes out again on a new one: nobody sees the race."""
+    with w.client("closing") as client:
+        for i in range(200):
+            client.send(GET % b"/ok")
+            answer = client.response()
+            check(answer is not None and answer.status == 200, "request %d got %s" % (i, answer and answer.status))
+
+
 # ---- time -----------------------------------------------------------------------------------------------------------
 
 def a_slow_head_is_cut(w):
@@ -294,6 +359,25 @@ def idle_connections_end(w):
         check(not client.buffer and not client.reset and 0.3 < took, "ended after %.2f s with %r" % (took, client.buffer))
         patient.send(GET % b"/ok")                  # as long idle, on a listener whose idle time is the default hour
         check(patient.response().status == 200, "an idle connection was cut early")
+
+
+def an_old_connection_ends_politely(w):
+    """max_connection_duration: a client that keeps asking is told with an answer; an idle one is left drain_timeout to ask."""
+    began = time.monotonic()
+    with w.client("aging") as idle, w.client("aging") as busy:
+        idle.send(GET % b"/ok")
+        check(idle.response().status == 200, "no answer")
+        while True:
+            check(time.monotonic() - began < 5, "a busy connection was never told to end")
+            busy.send(GET % b"/ok")
+            answer = busy.response()
+            check(answer is not None and answer.status == 200, "a busy connection ended without being told")
+            if answer.get("connection") == "close":
+                break
+        check(busy.ended(2), "still open after its last answer")
+        check(idle.ended(3) and not idle.buffer, "an idle connection did not end")
+        took = time.monotonic() - began
+        check(0.75 < took < 3, "the idle one ended after %.2f s, expected 0.8" % took)
 
 
 def an_upstream_that_never_answers(w):
@@ -403,6 +487,8 @@ class Ending:
     def refused(self):
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return False
+        except ConnectionResetError:                 # its handshake met the socket's end: ask again
             return False
         except ConnectionRefusedError:
             return True
@@ -521,8 +607,11 @@ def main():
         ("pipelined answers keep their order", pipelined_answers_keep_their_order, None),
         ("an upstream that cuts its answer", an_upstream_that_cuts_its_answer, None),
         ("an answer before the request is whole", an_answer_before_the_request_is_whole, None),
+        ("an upload that the upstream refuses", an_upload_that_the_upstream_refuses, None),
+        ("an upstream that closes idle connections", an_upstream_that_closes_idle_connections, None),
         ("a slow head is cut", a_slow_head_is_cut, None),
         ("idle connections end", idle_connections_end, None),
+        ("an old connection ends politely", an_old_connection_ends_politely, None),
         ("an upstream that never answers", an_upstream_that_never_answers, None),
         ("Python's client keeps its connection", pythons_client_keeps_its_connection, None),
         ("nginx behind and in front", with_nginx, "nginx"),

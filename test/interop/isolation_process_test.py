@@ -178,8 +178,8 @@ def h2_user(user, port, checks, until, seed):
                     client.frame(h2.RST_STREAM, 0, stream, struct.pack(">I", 8))
                     del open_streams[stream]
                 elif roll < 0.9:
-                    # Few, for many that bring nothing are an attack.
-                    for stream in random_.sample(list(open_streams), min(2, len(open_streams))):
+                    # Few: more than two a stream, before any answer came (a busy machine), are an attack.
+                    for stream in random_.sample(list(open_streams), min(1, len(open_streams))):
                         client.frame(h2.WINDOW_UPDATE, 0, stream, struct.pack(">I", random_.choice((1, 30, 5000))))
                     client.pump(0.001)
                 else:
@@ -188,7 +188,7 @@ def h2_user(user, port, checks, until, seed):
                 for stream in open_streams:
                     client.frame(h2.WINDOW_UPDATE, 0, stream, struct.pack(">I", 1 << 20))
                 client.frame(h2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 26))
-                client.until(lambda: all(client.stream(s).over for s in open_streams), 10)
+                client.until(lambda: all(client.stream(s).over for s in open_streams), 40)   # small buffers on a busy machine
                 for stream, own in open_streams.items():
                     if not client.stream(stream).ended:
                         checks.add("stream %d of %r did not end: reset %s, connection ended %s, GOAWAY %s, %d bytes of %d" % (

@@ -319,9 +319,9 @@ class Gcp:
     def requests(self, kind, since=0):
         return [e for e in self.events[since:] if e["event"] == "request" and e["type"] == TYPES[kind]]
 
-    def expect_ack(self, kind, since=0, seconds=10):
-        """The answer to the first response of that type since the mark is an ACK."""
-        sent = self.expect(lambda e: e["event"] == "response" and e["type"] == TYPES[kind], since, seconds)
+    def expect_ack(self, kind, since=0, seconds=10, version=None):
+        """The answer to the first response of that type (and version) since the mark is an ACK."""
+        sent = self.expect(lambda e: e["event"] == "response" and e["type"] == TYPES[kind] and version in (None, e["version"]), since, seconds)
         answer = self.expect(lambda e: e["event"] == "request" and e["type"] == TYPES[kind] and e["nonce"] == sent["nonce"], since, seconds)
         check(not answer["error"], "%s was refused: %s" % (kind, answer["error"]))
         return answer

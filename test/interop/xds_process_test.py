@@ -9,6 +9,7 @@ import sys
 import time
 
 import harness
+import mesh_bootstraps
 import xds
 from harness import check, wait_for
 
@@ -328,6 +329,24 @@ def validate_mode(chosen, folder):
     check(code == 1 and "nowhere" in said, "%d: %s" % (code, said))
 
 
+def mesh_bootstraps_start(chosen, folder):
+    """What injectors write is accepted; what has no effect is said; what would change security is refused with its path."""
+    def validate(config):
+        path = os.path.join(folder, "mesh.json")
+        with open(path, "w") as out:
+            json.dump(config, out)
+        done = subprocess.run([chosen.outrider, "-c", path, "--mode", "validate"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+        return done.returncode, done.stdout.decode()
+    for name in ("ISTIO", "CONSUL", "KUMA"):
+        code, said = validate(getattr(mesh_bootstraps, name))
+        check(code == 0, "%s: %d: %s" % (name, code, said))
+    plugin = json.loads(json.dumps(mesh_bootstraps.KUMA))
+    plugin["dynamicResources"]["adsConfig"]["grpcServices"] = [{"googleGrpc": {
+        "targetUri": "127.0.0.1:5678", "statPrefix": "ads", "credentialsFactoryName": "envoy.grpc_credentials.file_based_metadata"}}]
+    code, said = validate(plugin)
+    check(code == 1 and "dynamic_resources.ads_config.grpc_services[0].google_grpc.credentials_factory_name" in said, "%d: %s" % (code, said))
+
+
 def main():
     chosen = harness.options(__doc__, proxy_choice=True)
     harness.bound(170)
@@ -347,7 +366,8 @@ def main():
                 ("initial_fetch_timeout", fetch_timeouts, (chosen, folder)),
                 ("a cluster is removed while in use and comes back", unknown_cluster_and_back, (chosen, folder)),
                 ("files for all types", files, (chosen, folder)),
-                ("--mode validate with dynamic resources", validate_mode, (chosen, folder))]
+                ("--mode validate with dynamic resources", validate_mode, (chosen, folder)),
+                ("bootstraps of Istio, Consul and Kuma", mesh_bootstraps_start, (chosen, folder))]
     for title, story, arguments in stories:
         if chosen.only and not any(word in title for word in chosen.only.split(",")):
             continue

@@ -23,6 +23,7 @@ TEST(Retries, ARetryCountsAgainstMaxRetriesUntilItsAnswerIsKnown) {
   ASSERT_TRUE(world.until([&] { return backend.connections() == 1 && asked(backend.at(0)); }));
   backend.at(0).take();
   backend.at(0).send(kUnavailable);
+  ASSERT_TRUE(world.until([&] { return world.counter("cluster.backend.upstream_rq_retry") == 1; }));   // its back-off has begun
   world.advance(100 * base::kMilli);
   ASSERT_TRUE(world.until([&] { return asked(backend.at(0)); }));   // the retry; no answer yet
 

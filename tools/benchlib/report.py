@@ -8,10 +8,11 @@ GATES = [("h1", 1.2, ("nginx", "haproxy")), ("h2c-h2c", 1.5, ("haproxy",))]
 
 
 def medians(samples):
-    """[{cpu_us, rps}, ...] -> one dict with the median of each and the spread of the CPU figure in percent."""
+    """[{cpu_us, rps}, ...] -> one dict with the median of each and, of several, the spread of the CPU figure in percent."""
     middle = {key: statistics.median(sample[key] for sample in samples) for key in ("cpu_us", "rps")}
     costs = [sample["cpu_us"] for sample in samples]
-    middle["spread_percent"] = 100 * (max(costs) - min(costs)) / middle["cpu_us"] if middle["cpu_us"] else 0
+    if len(costs) > 1 and middle["cpu_us"]:
+        middle["spread_percent"] = 100 * (max(costs) - min(costs)) / middle["cpu_us"]
     return middle
 
 
@@ -47,8 +48,8 @@ def print_tables(results, proxies):
     scenarios = [(name, f"{name}: {load.SCENARIOS[name][4]}") for name in load.SCENARIOS if name in results]
     get = lambda scenario, proxy: results.get(scenario, {}).get(proxy, {})
     show = lambda key, form: lambda scenario, proxy: form(get(scenario, proxy)) if key in get(scenario, proxy) else None
-    figure = show("cpu_us", lambda r: f"{number(r['cpu_us'])} ±{r['spread_percent'] / 2:.0f}%")
-    print(table("CPU microseconds of the proxy per request (median; ± half of the spread between rounds)", scenarios,
+    figure = show("cpu_us", lambda r: number(r["cpu_us"]) + (f" ±{r['spread_percent'] / 2:.0f}%" if "spread_percent" in r else ""))
+    print(table("CPU microseconds of the proxy per request (median of the rounds; ± half of their spread)", scenarios,
                 [*proxies, "outrider / best peer"],
                 lambda scenario, column: ratio(results[scenario]) if column == "outrider / best peer" else figure(scenario, column)))
     if any("calls" in r for row in results.values() if isinstance(row, dict) for r in row.values() if isinstance(r, dict)):

@@ -232,6 +232,7 @@ TEST(H2Client, AResetSaysWhetherTheRequestWasProcessed) {
       {"refused", "", NGHTTP2_REFUSED_STREAM, ResetReason::kRemoteRefused},
       {"cancelled", "", NGHTTP2_CANCEL, ResetReason::kRemoteReset},
       {"no error but no answer", "", NGHTTP2_NO_ERROR, ResetReason::kRemoteReset},
+      {"called wrong", "", NGHTTP2_PROTOCOL_ERROR, ResetReason::kProtocolError},
       {"cut", part, NGHTTP2_INTERNAL_ERROR, ResetReason::kRemoteReset},
       {"no error in the middle", part, NGHTTP2_NO_ERROR, ResetReason::kRemoteReset},
       {"answered early", whole, NGHTTP2_NO_ERROR, ResetReason::kNone},
@@ -249,6 +250,19 @@ TEST(H2Client, AResetSaysWhetherTheRequestWasProcessed) {
     EXPECT_EQ(peer.client.codec->openStreams(), 0u);
     EXPECT_EQ(peer.client.codec->freeStreams(), 100u);
   }
+}
+
+TEST(H2Client, WhatCameBeforeAResetIsDelivered) {
+  Pair pair;
+  Call& call = pair.client.get("/");
+  pair.run();
+  pair.server.at(0).reply(200, {}, "half", false);
+  pair.server.at(0).reset(ResetReason::kLocal);
+  pair.run();
+  EXPECT_EQ(call.status, 200);
+  EXPECT_EQ(call.body, "half");
+  EXPECT_TRUE(call.ended);
+  EXPECT_EQ(call.reason, ResetReason::kRemoteReset);
 }
 
 TEST(H2Client, StreamsAreCountedAgainstWhatTheServerAllows) {

@@ -309,6 +309,15 @@ TEST(H2Server, TheOwnerMayAnswerBeforeTheHeadIsWhole) {
   EXPECT_EQ(exchange.reason, ResetReason::kNone);
 }
 
+TEST(H2Server, AClientThatWantsNoAnswerHasGivenUp) {
+  for (const uint32_t code : {NGHTTP2_NO_ERROR, NGHTTP2_CANCEL}) {
+    RawClient peer;
+    peer.send(headersFrame(1, request()) + resetFrame(1, code));
+    EXPECT_TRUE(peer.server.at(0).ended);
+    EXPECT_EQ(peer.server.at(0).reason, ResetReason::kRemoteReset);
+  }
+}
+
 TEST(H2Server, ABrokenAnswerShowsWhatCameOfIt) {
   RawClient peer;
   peer.send(headersFrame(1, request()) + headersFrame(3, request()));

@@ -573,29 +573,17 @@ Feed Session::feedBytes(base::Buffer& in) {
       continue;
     }
     const base::Slice slice = in.slice(0);
-    const size_t most = server_ ? scanFrames({slice.data(), slice.size()}) : slice.size();
-    if (most == 0 || broken()) continue;
+    Scan scan;
+    scan.feed = scan.consumed = slice.size();
+    if (server_) {
+      scan = scanFrames({slice.data(), slice.size()});
+      eat({scan.held, scan.held_size});
+    }
     feeding_ = &slice;
-    const ssize_t eaten = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(slice.data()), most);
+    eat({slice.data(), scan.feed});
     feeding_ = nullptr;
-    if (eaten >= 0) {
-      in.drain(static_cast<size_t>(eaten));
-      continue;
-    }
-    switch (eaten) {
-      case NGHTTP2_ERR_FLOODED:
-        fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.outbound_control_flood", &counters_.outbound_control_flood);
-        break;
-      case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
-        fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.too_many_header_frames", &counters_.too_many_header_frames);
-        break;
-      case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
-        fail(NGHTTP2_PROTOCOL_ERROR, "http2.bad_preface", nullptr);
-        break;
-      default:
-        fail(NGHTTP2_INTERNAL_ERROR, "http2.unknown.nghttp2.error", nullptr);
-        break;
-    }
+    in.drain(scan.consumed);
+    if (!broken()) act(scan);
   }
   deliverReady();
   if (outboundFrames() > settings_.max_outbound_frames) {
@@ -606,6 +594,26 @@ Feed Session::feedBytes(base::Buffer& in) {
   if (!broken() && !done()) return Feed::kMore;
   in.clear();
   return Feed::kFinished;
+}
+
+void Session::eat(std::string_view bytes) {
+  if (bytes.empty() || broken()) return;
+  const ssize_t eaten = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (eaten >= 0) return;   // all: no callback of ours pauses it
+  switch (eaten) {
+    case NGHTTP2_ERR_FLOODED:
+      fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.outbound_control_flood", &counters_.outbound_control_flood);
+      break;
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
+      fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.too_many_header_frames", &counters_.too_many_header_frames);
+      break;
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
+      fail(NGHTTP2_PROTOCOL_ERROR, "http2.bad_preface", nullptr);
+      break;
+    default:
+      fail(NGHTTP2_INTERNAL_ERROR, "http2.unknown.nghttp2.error", nullptr);
+      break;
+  }
 }
 
 void Session::fillBytes(base::Buffer& out) {
@@ -816,7 +824,6 @@ void Session::closeStream(Stream& stream, uint32_t code) {
   stream.closed_ = true;
   --alive_;
   onSlotFree();
-  if (server_ && stream.remote_done_) rememberEnded(stream.id_);
   if (server_ && stream.remote_reset_ && !stream.local_done_ && !stream.owner_reset_ &&
       now_ - stream.born_ < settings_.premature_reset_age_ns) {
     chargeReset();
@@ -831,10 +838,14 @@ void Session::closeStream(Stream& stream, uint32_t code) {
     if (stream.remote_reset_) {
       if (stream.remote_code_ == NGHTTP2_REFUSED_STREAM) {
         reason = ResetReason::kRemoteRefused;
-      } else if (stream.remote_code_ != NGHTTP2_NO_ERROR || !stream.remote_done_) {
+      } else if (!server_ && stream.remote_code_ == NGHTTP2_PROTOCOL_ERROR) {
+        reason = ResetReason::kProtocolError;   // an upstream that calls us wrong, as Envoy has it
+      } else if (stream.remote_code_ != NGHTTP2_NO_ERROR || !stream.remote_done_ || (server_ && !stream.local_done_)) {
         reason = ResetReason::kRemoteReset;
       }
-      details = reason == ResetReason::kRemoteRefused ? "http2.remote_refuse" : "http2.remote_reset";
+      details = reason == ResetReason::kRemoteRefused  ? "http2.remote_refuse"
+                : reason == ResetReason::kProtocolError ? std::string_view()
+                                                        : "http2.remote_reset";
     } else if (!server_ && (code == NGHTTP2_REFUSED_STREAM || stream.unsent_)) {
       reason = ResetReason::kRemoteRefused;
       details = "http2.remote_refuse";
@@ -849,6 +860,11 @@ void Session::closeStream(Stream& stream, uint32_t code) {
     }
   }
   if (reason != ResetReason::kNone) {
+    if (!server_ && !stream.in_.empty() && !stream.paused_) {   // what came before the answer broke off
+      stream.uncredited_ += stream.in_.size();
+      stream.emitData(stream.in_, false);
+      stream.in_.clear();
+    }
     endStream(stream, reason, details);
   } else if (!stream.remote_done_ || stream.last_told_) {
     endStream(stream, reason, {});
@@ -963,31 +979,25 @@ void Session::checkOrder(int32_t id) {
   }
 }
 
-// RFC 9113 5.1: after its END_STREAM or RST_STREAM the peer sends nothing more there. nghttp2 forgets closed streams and
-// ignores what comes for them, for it may have crossed a RST_STREAM of ours; what the peer ended itself cannot have.
-void Session::rememberEnded(int32_t id) { ended_by_peer_[ended_by_peer_count_++ % std::size(ended_by_peer_)] = id; }
-
-void Session::checkClosed(int32_t id) {
-  for (const int32_t each : ended_by_peer_) {
-    if (each == id && id != 0) fail(NGHTTP2_STREAM_CLOSED, codeDetails(NGHTTP2_STREAM_CLOSED), nullptr);
-  }
-}
-
-// What nghttp2 passes over without a callback: DATA for streams that it has forgotten, and the content of PRIORITY frames (we
-// use no priorities, but RFC 7540 5.3.1 wants a stream that depends on itself to be an error). And a client's GOAWAY, which is
-// about streams that we would open (RFC 9113 6.8); nghttp2 would take it for the end of all and read no further.
-// Returns how many bytes come before such a GOAWAY (then skip_left_ is its size), else all.
-size_t Session::scanFrames(std::string_view bytes) {
+// A look at the frames before nghttp2 gets them, for what it passes over in silence:
+// - HEADERS and DATA behind the peer's own END_STREAM or RST_STREAM (RFC 9113 5.1). nghttp2 forgets closed streams and ignores
+//   what comes for them, for it may have crossed a RST_STREAM of ours; what the peer ended itself cannot have.
+// - A stream that depends on itself (RFC 7540 5.3.1): we use no priorities, so nghttp2 does not read them.
+// - A client's GOAWAY is about streams that we would open (RFC 9113 6.8); nghttp2 would read no further. It does not see it.
+// Stops at each such frame, so that what came before is dealt with first, however the bytes are cut. A frame's head goes to
+// nghttp2 when it is whole.
+Session::Scan Session::scanFrames(std::string_view bytes) {
+  Scan scan;
   size_t i = 0;
-  while (i < bytes.size() && failure_.empty()) {
+  const auto at = [this](size_t k) { return static_cast<uint32_t>(static_cast<uint8_t>(scan_[k])); };
+  const auto word = [&](size_t k) { return (at(k) << 24 | at(k + 1) << 16 | at(k + 2) << 8 | at(k + 3)) & 0x7fffffffu; };
+  while (i < bytes.size()) {
     if (scan_left_ > 0) {
       const size_t n = std::min<size_t>(scan_left_, bytes.size() - i);
       scan_left_ -= static_cast<uint32_t>(n);
       i += n;
       continue;
     }
-    const auto at = [this](size_t k) { return static_cast<uint32_t>(static_cast<uint8_t>(scan_[k])); };
-    const auto word = [&](size_t k) { return (at(k) << 24 | at(k + 1) << 16 | at(k + 2) << 8 | at(k + 3)) & 0x7fffffffu; };
     const uint32_t want = scan_have_ >= 9 ? 13 : 9;
     const size_t n = std::min<size_t>(want - scan_have_, bytes.size() - i);
     std::memcpy(scan_ + scan_have_, bytes.data() + i, n);
@@ -995,28 +1005,69 @@ size_t Session::scanFrames(std::string_view bytes) {
     i += n;
     if (scan_have_ < want) break;
     const uint32_t length = at(0) << 16 | at(1) << 8 | at(2);
-    if (want == 9) {
-      const uint32_t type = at(3);
-      if (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) checkClosed(static_cast<int32_t>(word(5)));
-      if (type == NGHTTP2_RST_STREAM && length == 4) rememberEnded(static_cast<int32_t>(word(5)));
-      if (type == NGHTTP2_PRIORITY && length >= 5) continue;   // its dependency as well
-      if (type == NGHTTP2_GOAWAY && n == 9 && word(5) == 0 && length >= 8 && length <= settings_.max_frame_size) {
-        scan_have_ = 0;
-        skip_left_ = 9 + length;
-        glitch();
-        return i - 9;
-      }
-    } else if (word(9) == word(5) && static_cast<int32_t>(word(5)) > last_inbound_id_) {
-      fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);   // an idle stream cannot be reset
-    } else if (word(9) == word(5) && word(5) != 0) {
-      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, static_cast<int32_t>(word(5)), NGHTTP2_PROTOCOL_ERROR);
-      glitch();
-      chargeReset();
+    const auto id = static_cast<int32_t>(word(5));
+    if (want == 13) {
+      scan_left_ = length - 4;
+      scan_have_ = 0;
+      if (word(9) != word(5) || id == 0) continue;
+      scan.feed = scan.consumed = i;
+      scan.event = Scan::Event::kDependsOnItself;
+      scan.id = id;
+      return scan;
     }
-    scan_left_ = want == 13 ? length - 4 : length;
+    const uint32_t type = at(3);
+    if (type == NGHTTP2_GOAWAY && id == 0 && length >= 8 && length <= settings_.max_frame_size) {
+      scan_have_ = 0;
+      skip_left_ = length;
+      scan.feed = n == 9 ? i - 9 : 0;
+      scan.consumed = i;
+      scan.event = Scan::Event::kGoAway;
+      return scan;
+    }
+    const bool message = type == NGHTTP2_DATA || type == NGHTTP2_HEADERS;
+    if (message && endedByPeer(id)) {
+      scan.feed = n == 9 ? i - 9 : 0;
+      scan.consumed = bytes.size();
+      scan.event = Scan::Event::kClosed;
+      return scan;
+    }
+    if ((message && (at(4) & NGHTTP2_FLAG_END_STREAM) != 0) || (type == NGHTTP2_RST_STREAM && length == 4)) {
+      ended_by_peer_[ended_by_peer_count_++ % std::size(ended_by_peer_)] = id;
+    }
+    if (n < 9) {   // the beginning of this head was held back
+      scan.held_size = 9 - n;
+      std::memcpy(scan.held, scan_, scan.held_size);
+    }
+    if (type == NGHTTP2_PRIORITY && length >= 5) continue;   // its dependency as well
+    scan_left_ = length;
     scan_have_ = 0;
   }
-  return bytes.size();
+  scan.consumed = i;
+  scan.feed = scan_have_ == 0 || scan_have_ >= 9 ? i : i - std::min<size_t>(i, scan_have_);
+  return scan;
+}
+
+bool Session::endedByPeer(int32_t id) const {
+  if (id == 0) return false;
+  bool found = false;
+  for (const int32_t each : ended_by_peer_) found |= each == id;
+  return found;
+}
+
+void Session::act(const Scan& scan) {
+  switch (scan.event) {
+    case Scan::Event::kNone: return;
+    case Scan::Event::kClosed: return fail(NGHTTP2_STREAM_CLOSED, codeDetails(NGHTTP2_STREAM_CLOSED), nullptr);
+    case Scan::Event::kGoAway: return glitch();
+    case Scan::Event::kDependsOnItself:
+      if (scan.id > last_inbound_id_) {   // an idle stream cannot be reset
+        return fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);
+      }
+      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, scan.id, NGHTTP2_PROTOCOL_ERROR);
+      glitch();
+      chargeReset();
+      return;
+  }
 }
 
 void Session::countRefusal() {

@@ -203,9 +203,20 @@ class Session {
   std::string_view patchSettings(std::string_view frame, char* to);
   bool countFrame(uint8_t type, uint8_t flags, size_t length, int32_t id);
   void checkOrder(int32_t id);
-  void rememberEnded(int32_t id);
-  void checkClosed(int32_t id);
-  size_t scanFrames(std::string_view bytes);
+  // What scanFrames() found: bytes for nghttp2 (some held back earlier, then some of this slice), and what to do behind them.
+  struct Scan {
+    enum class Event : uint8_t { kNone, kClosed, kDependsOnItself, kGoAway };
+    char held[9] = {};
+    size_t held_size = 0;
+    size_t feed = 0;
+    size_t consumed = 0;
+    Event event = Event::kNone;
+    int32_t id = 0;
+  };
+  Scan scanFrames(std::string_view bytes);
+  void act(const Scan& scan);
+  bool endedByPeer(int32_t id) const;
+  void eat(std::string_view bytes);
   void countRefusal();
   void countEmpty(bool empty);
   void localDone(Stream& stream);
@@ -242,7 +253,7 @@ class Session {
   Skipped skipped_[4];                   // the last ranges of ids that the peer left out
   uint32_t skips_ = 0;
   int32_t last_inbound_id_ = 0;
-  int32_t ended_by_peer_[16] = {};       // the last streams that are over and on which the peer may not send any more
+  int32_t ended_by_peer_[16] = {};       // the last streams whose end the peer said
   uint32_t ended_by_peer_count_ = 0;
   uint32_t scan_left_ = 24;              // server: bytes of the preface or a frame that scanFrames() passes over
   uint32_t scan_have_ = 0;

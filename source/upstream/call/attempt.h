@@ -56,7 +56,7 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   bool done() const { return phase_ == Phase::kDone; }
   bool noHost() const { return no_host_; }
   const Host* host() const { return host_; }
-  // It failed because a connection that had served before ended without an answer: the peer may have closed it, being idle, just as
+  // It failed because a connection that was there before ended without an answer: the peer may have closed it, being idle, just as
   // this request went out.
   bool stale() const { return reused_ && failure_ == http::ResetReason::kConnectionClosed && head_ == nullptr && informational_ == 0; }
   bool requestSent() const { return request_sent_; }       // at least its head was handed to a connection
@@ -126,7 +126,7 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   bool owner_paused_ = false;
   bool stream_paused_ = false;
   bool counted_load_ = false, counted_active_ = false;
-  bool reused_ = false;                                    // its connection had served before
+  bool reused_ = false;                                    // its connection had served, or waited to, before
   bool permit_ = false, permit_counted_ = false;           // of the requests breaker
   bool pending_permit_ = false, pending_counted_ = false;
 

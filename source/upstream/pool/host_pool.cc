@@ -180,9 +180,14 @@ HostPool::HostPool(Cluster& cluster, std::shared_ptr<const Host> host, PoolProto
 HostPool::~HostPool() = default;
 
 PoolConnection* HostPool::freeConnection() {
-  if (!idle_.empty()) return &idle_.front();
-  if (protocol_ == PoolProtocol::kHttp1) return nullptr;
+  // One that just heard GOAWAY, or broke, is among the idle until this turn's work().
+  const auto usable = [](PoolConnection& each) { return each.ready() && !each.codec_->finished() && each.codec_->freeStreams() > 0; };
+  if (!idle_.empty() && usable(idle_.front())) return &idle_.front();
   PoolConnection* best = nullptr;
+  idle_.forEach([&](PoolConnection& each) {
+    if (best == nullptr && usable(each)) best = &each;
+  });
+  if (best != nullptr || protocol_ == PoolProtocol::kHttp1) return best;
   size_t room = 0;
   busy_.forEach([&](PoolConnection& each) {
     if (!each.ready() || each.codec_->finished() || spent(each)) return;

@@ -31,7 +31,7 @@ class PoolConnection final : public net::ConnectionSink,
   http::ClientCodec* codec() { return codec_.get(); }
   net::Connection& connection() { return *connection_; }
   bool ready() const { return codec_ != nullptr && !closed_; }
-  bool reused() const { return served_ > 1; }   // not its first request
+  bool reused() const { return served_ > 1 || idle_since_ > 0; }   // not made for the request that it has
   void close(net::CloseReason reason = net::CloseReason::kLocal);
 
   void onConnected() override;

@@ -56,8 +56,6 @@ def time_hosts(side):
                  route("/most/", to(prefix_rewrite="/", timeout="0s", max_stream_duration={"max_stream_duration": "0.2s"})),
                  route("/any/", to(prefix_rewrite="/", timeout="0.4s", max_stream_duration={"max_stream_duration": "0s"})),
                  route("/grpc/", to(prefix_rewrite="/", timeout="0s", max_stream_duration={"grpc_timeout_header_max": "0.3s"})),
-                 route("/grpcoff/", to(prefix_rewrite="/", timeout="0s", max_stream_duration={
-                     "grpc_timeout_header_max": "0s", "grpc_timeout_header_offset": "0.1s"})),
                  route("/", to(timeout="0s")))]
 
 
@@ -152,7 +150,7 @@ def fill():
     for listener in ("idle", "overall", "duration"):
         exchange("times", "%s: half a body" % listener, half, listener=listener)
     exchange("times", "half a head", b"GET /ok HTTP/1.1\r\nHost:", listener="heads")
-    for path in ("/grpc/hang", "/grpcoff/hang", "/most/hang"):
+    for path in ("/grpc/hang", "/most/hang"):
         for value in ("100m", "10S", "0m", "bad"):
             if path == "/most/hang" or value == "100m" or (value == "10S" and path == "/grpc/hang"):
                 exchange2("times", "gRPC %s %s" % (path, value), path, "POST", more=[("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", value)],

@@ -37,6 +37,9 @@ base::Nanos grpcTimeout(std::string_view text) {
   }
 }
 
+// A drained connection without its first byte waits this long for it.
+constexpr base::Nanos kFreshGrace = base::kSecond;
+
 // How long the whole exchange may take (RouteAction.MaxStreamDuration); 0: no limit; an offset that leaves nothing ends it at once.
 base::Nanos streamDuration(const HcmSpec& spec, const config::ForwardSpec& forward, const http::RequestHead& head) {
   if (forward.grpc_timeout_max.has_value()) {
@@ -229,8 +232,9 @@ void HttpServerConnection::onDrain() {
   if (codec_ != nullptr) {
     startDrain();
   } else if (connection_.bytesRead() == 0) {
-    closing_ = true;
-    context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout, "drained");
+    // Its first request may be on the way: who has just been accepted is not turned away.
+    drain_at_ = context_.worker.loop.now() + kFreshGrace;
+    armTimer();
   }
 }
 
@@ -246,7 +250,7 @@ void HttpServerConnection::startDrain() {
       drain_at_ = context_.worker.loop.now() + config_->spec.drain_timeout;
     }
     armTimer();
-  } else if (open_streams_ == 0 && !closing_) {
+  } else if (open_streams_ == 0 && !closing_ && requests_ > 0 && head_since_ == 0) {
     // Between two requests, nothing lost: an idle connection ends at once.
     closing_ = true;
     context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout, "drained");
@@ -271,8 +275,16 @@ void HttpServerConnection::onTimer() {
   }
   if (drain_at_ > 0 && now >= drain_at_) {
     drain_at_ = 0;
-    codec_->drain();
-    connection_.markDirty();
+    if (codec_ == nullptr) {
+      if (connection_.bytesRead() == 0) {
+        closing_ = true;
+        context_.chain.closeAfterFlush(spec.delayed_close_timeout, "drained");
+        return;
+      }
+    } else {
+      codec_->drain();
+      connection_.markDirty();
+    }
   }
   if (head_since_ > 0 && open_streams_ == 0 && spec.request_headers_timeout > 0 &&
       now >= head_since_ + spec.request_headers_timeout) {
@@ -292,7 +304,15 @@ void HttpServerConnection::onTimer() {
   }
   if (spec.max_connection_duration > 0 && !draining_ && now >= connection_.startedAt() + spec.max_connection_duration) {
     config_->stats.inc(HcmStat::kCxMaxDuration);
-    onDrain();
+    if (codec_ != nullptr && codec_->protocol() != http::Protocol::kHttp2) {
+      // The client may be about to ask: for a while answers say close, then the idle connection ends.
+      draining_ = true;
+      config_->stats.inc(HcmStat::kCxDrainClose);
+      codec_->announceDrain();
+      drain_at_ = now + spec.drain_timeout;
+    } else {
+      onDrain();
+    }
     if (closing_) return;
   }
   armTimer();
@@ -419,6 +439,7 @@ const Reply* HttpServerConnection::admit(HttpStream& stream, http::RequestHead& 
     go.status = 100;
     countInformational(config);
     stream.codec().sendInformational(go);
+    head.headers.remove(HeaderId::kExpect);
   }
   return admitRequest({config.spec, config.stats, secure_}, stream, head);
 }
