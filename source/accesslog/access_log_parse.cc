@@ -12,6 +12,7 @@
 #include "source/accesslog/grpc_log_parse.h"
 #include "source/base/absl_compat.h"
 #include "source/config/any.h"
+#include "source/config/checked_any.h"
 #include "source/config/match_parse.h"
 #include "source/config/tls_parse.h"
 #include "source/config/tls_spec.h"
@@ -325,18 +326,18 @@ std::shared_ptr<const AccessLog> parseAccessLog(const pb::AccessLog& in, LogFile
     const auto at = problems.field("typed_config");
     if (type == file::FileAccessLog::descriptor()->full_name()) {
       file::FileAccessLog message;
-      if (!config::unpack(in.typed_config(), message, problems)) return nullptr;
+      if (!config::unpackChecked(in.typed_config(), message, problems)) return nullptr;
       path = message.path();
       if (path.empty()) problems.addAt("path", {}, "is empty");
       line = fileFormat(message, problems);
     } else if (type == streams::StdoutAccessLog::descriptor()->full_name()) {
       streams::StdoutAccessLog message;
-      if (!config::unpack(in.typed_config(), message, problems)) return nullptr;
+      if (!config::unpackChecked(in.typed_config(), message, problems)) return nullptr;
       path = "/dev/stdout";
       line = formatOf(message, problems);
     } else if (type == streams::StderrAccessLog::descriptor()->full_name()) {
       streams::StderrAccessLog message;
-      if (!config::unpack(in.typed_config(), message, problems)) return nullptr;
+      if (!config::unpackChecked(in.typed_config(), message, problems)) return nullptr;
       path = "/dev/stderr";
       line = formatOf(message, problems);
     } else if (type.starts_with("envoy.extensions.access_loggers.")) {

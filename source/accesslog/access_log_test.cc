@@ -141,7 +141,7 @@ TEST_F(AccessLogTest, ProblemsNameTheirField) {
       {"name: l\ntyped_config: {'@type': type.googleapis.com/envoy.config.route.v3.Decorator}", "typed_config", "is not a kind of access log"},
       {yaml("log_format: {text_format: '%NOPE%'}"), "typed_config.log_format.text_format", "at position 0: unknown operator NOPE"},
       {yaml("log_format: {json_format: {a: {b: '%NOPE%'}}}"), "typed_config.log_format.json_format", "a.b: at position 0"},
-      {yaml("log_format: {}"), "typed_config.log_format", "has no format"},
+      {yaml("log_format: {}"), "typed_config.log_format.format", "one of its fields must be set"},
       {yaml("", "filter: {}"), "filter", "has no kind"},
       {yaml("", "filter: {traceable_filter: {}}"), "filter.traceable_filter", "is not supported"},
       {yaml("", "filter: {response_flag_filter: {flags: [XX]}}"), "filter.response_flag_filter.flags[0]", "is no response flag"},

@@ -6,7 +6,7 @@
 #include "envoy/config/core/v3/grpc_service.pb.h"
 #include "envoy/extensions/access_loggers/grpc/v3/als.pb.h"
 #include "envoy/type/tracing/v3/custom_tag.pb.h"
-#include "source/config/any.h"
+#include "source/config/checked_any.h"
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
@@ -98,13 +98,13 @@ GrpcLogSpec parseGrpcLog(const google::protobuf::Any& in, std::string_view type,
   GrpcLogSpec out;
   if (type == pb::TcpGrpcAccessLogConfig::descriptor()->full_name()) {
     pb::TcpGrpcAccessLogConfig message;
-    if (!config::unpack(in, message, problems)) return out;
+    if (!config::unpackChecked(in, message, problems)) return out;
     out.target.kind = EntryKind::kTcp;
     parseCommon(message.common_config(), out, problems);
     return out;
   }
   pb::HttpGrpcAccessLogConfig message;
-  if (!config::unpack(in, message, problems)) return out;
+  if (!config::unpackChecked(in, message, problems)) return out;
   parseCommon(message.common_config(), out, problems);
   out.fields.request_headers = names(message.additional_request_headers_to_log());
   out.fields.response_headers = names(message.additional_response_headers_to_log());

@@ -5,6 +5,9 @@
 #include <google/protobuf/any.pb.h>
 #include <google/protobuf/message.h>
 
+#include <optional>
+#include <string>
+
 #include "source/config/problems.h"
 #include "source/config/validate.h"
 #include "source/config/yaml.h"
@@ -15,5 +18,11 @@ namespace outrider::config {
 // False when a problem was added.
 bool unpackChecked(const google::protobuf::Any& any, google::protobuf::Message& out, const Checker& checker,
                    UnknownFields& unknown, Problems& problems);
+
+// The same with Envoy's rules only: for parsers that report by themselves what they do not act on.
+bool unpackChecked(const google::protobuf::Any& any, google::protobuf::Message& out, Problems& problems);
+
+// The bytes of the message in `any`, seen through a TypedStruct, once Envoy's rules hold for it. Nothing after a problem was added.
+std::optional<std::string> checkedBytes(const google::protobuf::Any& any, Problems& problems);
 
 }  // namespace outrider::config

@@ -13,6 +13,7 @@
 #include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb.h"
 #include "envoy/extensions/upstreams/tcp/v3/tcp_protocol_options.pb.h"
 #include "source/config/any.h"
+#include "source/config/checked_any.h"
 #include "source/config/endpoint_parse.h"
 #include "source/config/health_check_parse.h"
 #include "source/config/schema.h"
@@ -508,7 +509,7 @@ class Parser {
     out_.transport.name = in_.transport_socket().name();
     out_.transport.type_url = urlOfType(type);
     if (typeOfUrl(in_.transport_socket().typed_config().type_url()) == type) {
-      out_.transport.bytes = in_.transport_socket().typed_config().value();
+      if (const auto bytes = checkedBytes(in_.transport_socket().typed_config(), problems_)) out_.transport.bytes = *bytes;
     } else {   // inside of a TypedStruct
       UnknownFields unknown;
       if (const auto inner = unpackAny(in_.transport_socket().typed_config(), unknown, problems_)) out_.transport.bytes = stableBytes(*inner);

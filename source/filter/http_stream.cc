@@ -177,7 +177,7 @@ void HttpStream::onTimeout() {
     info_.flags.set(stream::ResponseFlag::kStreamIdleTimeout);
     if (response_started_) {
       info_.details = "stream_idle_timeout";
-      resetStream(ResetReason::kLocal);
+      resetStream(ResetReason::kTimeout);   // HTTP/2: CANCEL, and tx_flush_timeout (matrix row 220)
       return;
     }
     Reply& reply = makeReply(request_complete_ ? 504 : 408, "stream timeout", "stream_idle_timeout");

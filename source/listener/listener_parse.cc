@@ -7,6 +7,7 @@
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
 #include "source/config/any.h"
+#include "source/config/checked_any.h"
 
 namespace outrider::listener {
 
@@ -156,8 +157,10 @@ class Parser {
         problems_.unsupported(type);
         continue;
       }
+      const auto bytes = config::checkedBytes(filter.typed_config(), problems_);
+      if (!bytes.has_value()) continue;
       filter::FilterContext context = filterContext();
-      if (auto factory = entry->parse(type, bytesOf(filter.typed_config()), context)) {
+      if (auto factory = entry->parse(type, *bytes, context)) {
         version_.listener_filters.push_back(std::move(factory));
       }
     }
@@ -247,7 +250,8 @@ class Parser {
       const std::string type = config::innerType(in.transport_socket().typed_config());
       if (type != "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer") {
         if (context_.transport) {
-          part->transport = context_.transport(type, bytesOf(in.transport_socket().typed_config()), context);
+          const auto bytes = config::checkedBytes(in.transport_socket().typed_config(), problems_);
+          if (bytes.has_value()) part->transport = context_.transport(type, *bytes, context);
         } else {
           problems_.add(type, "is not a transport socket that Outrider has");
         }
@@ -271,7 +275,8 @@ class Parser {
         problems_.add(type, "is not a network filter that Outrider has");
         continue;
       }
-      part->factory = entry->parse(type, bytesOf(filter.typed_config()), context);
+      const auto bytes = config::checkedBytes(filter.typed_config(), problems_);
+      if (bytes.has_value()) part->factory = entry->parse(type, *bytes, context);
     }
     out.part = std::move(part);
     out.admission = admission(in.transport_socket());
@@ -284,7 +289,7 @@ class Parser {
   // Certificates, ALPN and ciphers may change under a connection that stays; who may have one at all may not.
   uint64_t admission(const core::TransportSocket& in) {
     envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext tls;
-    if (!config::innerType(in.typed_config()).ends_with(".DownstreamTlsContext") || !tls.ParseFromString(bytesOf(in.typed_config()))) {
+    if (!config::innerType(in.typed_config()).ends_with(".DownstreamTlsContext") || !config::unpack(in.typed_config(), tls, problems_)) {
       return std::hash<std::string>()(in.typed_config().type_url());
     }
     envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext who;
@@ -296,15 +301,6 @@ class Parser {
     common.clear_tls_params();
     *who.mutable_common_tls_context() = common;
     return std::hash<std::string>()(who.SerializeAsString());
-  }
-
-  std::string bytesOf(const google::protobuf::Any& any) {
-    if (any.type_url().ends_with("TypedStruct")) {
-      config::UnknownFields unknown;
-      if (const auto message = config::unpackAny(any, unknown, problems_)) return message->SerializeAsString();
-      return {};
-    }
-    return any.value();
   }
 
   void rest() {

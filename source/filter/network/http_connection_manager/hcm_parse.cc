@@ -5,6 +5,7 @@
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
 #include "absl/strings/str_cat.h"
 #include "source/config/any.h"
+#include "source/config/checked_any.h"
 #include "source/config/route_parse.h"
 #include "source/config/route_table.h"
 
@@ -377,7 +378,9 @@ class Parser {
         problems_.unsupported(type);
         continue;
       }
-      const HttpFilterProduct product = entry->parse(type, bytesOf(filter.typed_config()), context_);
+      const auto bytes = config::checkedBytes(filter.typed_config(), problems_);
+      if (!bytes.has_value()) continue;
+      const HttpFilterProduct product = entry->parse(type, *bytes, context_);
       if (product.terminal != nullptr) {
         if (!last) problems_.add(type, "must be the last filter of the chain");
         if (filter.disabled()) problems_.addAt("disabled", "true", "is not possible for the filter that ends the chain");
@@ -394,16 +397,6 @@ class Parser {
       return;
     }
     out_.chain = std::make_shared<HttpChain>(std::move(entries), *terminal, std::move(terminal_config));
-  }
-
-  // The Any's own bytes, or those of the message inside a TypedStruct.
-  std::string bytesOf(const google::protobuf::Any& any) {
-    if (any.type_url().ends_with("TypedStruct")) {
-      config::UnknownFields unknown;
-      if (const auto message = config::unpackAny(any, unknown, problems_)) return message->SerializeAsString();
-      return {};
-    }
-    return any.value();
   }
 
   std::string knownFilters() {
