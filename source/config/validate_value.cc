@@ -26,7 +26,8 @@ uint64_t characters(std::string_view text) {
 }
 
 bool isHeaderName(std::string_view text, bool strict) {
-  if (!strict) return !text.empty() && text.find_first_of(std::string_view("\0\n\r", 3)) == std::string_view::npos;
+  // Not strict: what does no harm, also nothing at all (fields that may be left out have this rule).
+  if (!strict) return text.find_first_of(std::string_view("\0\n\r", 3)) == std::string_view::npos;
   if (text.starts_with(':')) text.remove_prefix(1);
   if (text.empty()) return false;
   return std::all_of(text.begin(), text.end(), [](char c) {
