@@ -11,7 +11,7 @@ constexpr size_t kLength = 4;
 void put(char*& to, std::string_view text) {
   const auto size = static_cast<uint32_t>(text.size());
   std::memcpy(to, &size, kLength);
-  std::memcpy(to + kLength, text.data(), text.size());
+  if (!text.empty()) std::memcpy(to + kLength, text.data(), text.size());
   to += kLength + text.size();
 }
 
