@@ -283,9 +283,7 @@ LineFormat parseLineFormat(const core::SubstitutionFormatString& in, Problems& p
       break;
     }
     case core::SubstitutionFormatString::kJsonFormat: json("json_format", in.json_format(), out, problems); break;
-    case core::SubstitutionFormatString::FORMAT_NOT_SET:
-      problems.add({}, "has no format", "one of text_format_source, json_format, text_format");
-      break;
+    case core::SubstitutionFormatString::FORMAT_NOT_SET: break;   // Envoy's rules have refused it
   }
   for (int i = 0; i < in.formatters_size(); ++i) {
     // REQ_WITHOUT_QUERY is built in; operators of the others are judged where they stand.

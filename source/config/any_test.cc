@@ -104,20 +104,24 @@ TEST(Any, UnknownFieldsOfATypedStructAreCountedWhenAllowed) {
 }
 
 TEST(Any, RulesHoldInBothForms) {
-  Honored honored;
-  honored.fields<TcpProxy>({"stat_prefix", "cluster"});
-  const Checker checker(&honored);
-  for (const char* text : {"{'@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, "
-                           "cluster: c, idle_timeout: 3s}",
-                           "{'@type': type.googleapis.com/udpa.type.v1.TypedStruct, "
-                           "type_url: type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, "
-                           "value: {cluster: c, idle_timeout: 3s}}"}) {
-    TcpProxy out;
-    UnknownFields unknown;
-    Problems problems;
-    EXPECT_FALSE(unpackChecked(parse(text), out, checker, unknown, problems));
-    EXPECT_EQ(problems.str(), "stat_prefix: must not be empty");
-    EXPECT_EQ(problems.unsupportedPaths(), (std::vector<std::string>{"idle_timeout"}));
+  for (const std::string& prefix : {std::string(), std::string("p")}) {
+    const std::string fields = (prefix.empty() ? "" : "stat_prefix: p, ") + std::string("cluster: c");
+    for (const std::string& text : {"{'@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, " + fields + "}",
+                                    "{'@type': type.googleapis.com/udpa.type.v1.TypedStruct, type_url: "
+                                    "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, value: {" +
+                                        fields + "}}"}) {
+      TcpProxy out, from_bytes;
+      Problems one, two;
+      EXPECT_EQ(unpackChecked(parse(text), out, one), !prefix.empty());
+      const auto bytes = checkedBytes(parse(text), two);
+      EXPECT_EQ(bytes.has_value(), !prefix.empty());
+      EXPECT_EQ(one.str(), prefix.empty() ? "stat_prefix: must not be empty" : "");
+      EXPECT_EQ(two.str(), one.str());
+      if (!prefix.empty()) {
+        ASSERT_TRUE(from_bytes.ParseFromString(*bytes));
+        EXPECT_EQ(from_bytes.stat_prefix(), "p");
+      }
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include "source/config/any.h"
 #include "source/config/schema.h"
+#include "source/config/validate.h"
 
 namespace outrider::config {
 namespace {
@@ -12,13 +13,6 @@ const Checker& rules() {
 }
 
 }  // namespace
-
-bool unpackChecked(const google::protobuf::Any& any, google::protobuf::Message& out, const Checker& checker,
-                   UnknownFields& unknown, Problems& problems) {
-  if (!unpack(any, out, unknown, problems)) return false;
-  const bool plain = typeOfUrl(any.type_url()) == out.GetDescriptor()->full_name();  // else a TypedStruct holds it
-  return plain ? checker.check(out, any.value(), problems) : checker.check(out, problems);
-}
 
 bool unpackChecked(const google::protobuf::Any& any, google::protobuf::Message& out, Problems& problems) {
   return unpack(any, out, problems) && rules().check(out, problems);

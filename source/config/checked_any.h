@@ -9,17 +9,10 @@
 #include <string>
 
 #include "source/config/problems.h"
-#include "source/config/validate.h"
-#include "source/config/yaml.h"
 
 namespace outrider::config {
 
-// unpack() of any.h, then the rules and the report of fields that are not acted on, by the bytes where there are any.
-// False when a problem was added.
-bool unpackChecked(const google::protobuf::Any& any, google::protobuf::Message& out, const Checker& checker,
-                   UnknownFields& unknown, Problems& problems);
-
-// The same with Envoy's rules only: for parsers that report by themselves what they do not act on.
+// unpack() of any.h, then Envoy's rules. What is not acted on the parser reports by itself. False when a problem was added.
 bool unpackChecked(const google::protobuf::Any& any, google::protobuf::Message& out, Problems& problems);
 
 // The bytes of the message in `any`, seen through a TypedStruct, once Envoy's rules hold for it. Nothing after a problem was added.

@@ -12,23 +12,18 @@
 
 #include "source/http/h1/harness.h"
 #include "source/http/h1/scan.h"
+#include "test/fuzz/require.h"
 
 using namespace outrider::http;
 using namespace outrider::http::h1;
 namespace base = outrider::base;
+using outrider::test::require;
 using outrider::http::h1::testing::Call;
 using outrider::http::h1::testing::Client;
 using outrider::http::h1::testing::Exchange;
 using outrider::http::h1::testing::Server;
 
 namespace {
-
-void require(bool condition, const char* what, std::string_view one = {}, std::string_view two = {}) {
-  if (condition) return;
-  std::fprintf(stderr, "%s\n--- one\n%.*s\n--- two\n%.*s\n", what, static_cast<int>(one.size()), one.data(), static_cast<int>(two.size()),
-               two.data());
-  std::abort();
-}
 
 Settings settingsOf(uint8_t bits) {
   Settings settings = (bits & 1) != 0 ? Settings::upstream() : Settings();

@@ -12,23 +12,18 @@
 
 #include "source/http/h2/harness.h"
 #include "source/http/h2/memory.h"
+#include "test/fuzz/require.h"
 
 using namespace outrider::http;
 using namespace outrider::http::h2;
 namespace base = outrider::base;
+using outrider::test::require;
 using outrider::http::h2::testing::Call;
 using outrider::http::h2::testing::Exchange;
 using outrider::http::h2::testing::RawClient;
 using outrider::http::h2::testing::RawServer;
 
 namespace {
-
-void require(bool condition, const char* what, std::string_view one = {}, std::string_view two = {}) {
-  if (condition) return;
-  std::fprintf(stderr, "%s\n--- one\n%.*s\n--- two\n%.*s\n", what, static_cast<int>(one.size()), one.data(), static_cast<int>(two.size()),
-               two.data());
-  std::abort();
-}
 
 Settings settingsOf(uint8_t bits) {
   Settings settings;
