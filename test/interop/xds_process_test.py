@@ -58,15 +58,18 @@ def first_config_and_changes(chosen, folder, name, delta, own_streams):
         for kind in ("CDS", "EDS", "LDS", "RDS"):
             world.plane.expect("^ACK .*%s%s" % (kind, " delta" if delta else ""))
         load = xds.Load(world.port)
-        # An endpoint, then a route to a new cluster, all in one go.
+        # An endpoint, then a new cluster and a route to it.
         mark = world.plane.mark()
         world.plane.put(world.basic(world.two))
         world.serves("two")
         world.plane.expect("^ACK .*EDS", mark)
         before = world.proxy.stats(r"cluster_manager\.cluster_(added|modified|removed)|listener_manager\.listener_(added|modified)$")
-        world.plane.put([xds.eds_cluster("web", world.source), xds.endpoints("web", world.two.port), world.basic()[2],
-                         xds.eds_cluster("next", world.source), xds.endpoints("next", world.one.port),
-                         xds.routes("main", xds.route("/", "next"))])
+        # Make before break: the cluster, then the route to it. Nothing orders the two within one change, least of all on streams of their own.
+        both = [xds.eds_cluster("web", world.source), xds.endpoints("web", world.two.port), world.basic()[2],
+                xds.eds_cluster("next", world.source), xds.endpoints("next", world.one.port)]
+        world.plane.put(both + world.basic(world.two)[3:])
+        wait_for(lambda: sum(world.proxy.stats(r"^cluster\.next\.membership_healthy$").values()) == 1, 10, "the new cluster")
+        world.plane.put(both + [xds.routes("main", xds.route("/", "next"))])
         world.serves("one")
         after = world.proxy.stats(r"cluster_manager\.cluster_(added|modified|removed)|listener_manager\.listener_(added|modified)$")
         check(after["listener_manager.listener_modified"] == before["listener_manager.listener_modified"], "a route change touched a listener")
