@@ -9,7 +9,7 @@
 #include "source/http/h1/client_codec.h"
 #include "source/http/h1/server_codec.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(OUTRIDER_TSAN)
 #define OUTRIDER_SANITIZED 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)

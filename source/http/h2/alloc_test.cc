@@ -10,7 +10,7 @@
 static uint64_t mallocs = 0;
 
 // glibc lets a program put its own malloc in front. Sanitizers do so themselves: then only our free lists are counted.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && defined(__GLIBC__) && !defined(__clang__)
+#if !defined(__SANITIZE_ADDRESS__) && !defined(OUTRIDER_TSAN) && defined(__GLIBC__) && !defined(__clang__)
 extern "C" {
 void* __libc_malloc(size_t size);
 void* __libc_calloc(size_t count, size_t size);
