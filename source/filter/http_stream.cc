@@ -119,6 +119,7 @@ HttpStream::~HttpStream() {
     all.free.push_back(slot_);
   }
   delete source_;
+  dropResumes();
   destroyChain();
 }
 
@@ -396,8 +397,7 @@ void HttpStream::restart() {
     all.free.push_back(slot_);
     slot_ = ~0u;
   }
-  resumes_ = nullptr;
-  resumes_end_ = &resumes_;
+  dropResumes();
   destroyChain();
   pauseSource(kPauseHeld, false);
   clearRoute();
@@ -405,9 +405,17 @@ void HttpStream::restart() {
   route_matched_ = true;
   makeChain();
   const bool trailers = request_trailers_ != nullptr && !trailers_pending_;
+  // While the head walks, the rest waits at the first filter: that is where another restart finds it and takes it round.
+  Stage& first = request_stages_[0];
+  if (!held.empty()) bufferOf(first.in).move(held);
+  if (end) first.waits |= kWaitsEnd;
+  const uint8_t restarts = restarts_;
   walkHead<Direction::kRequest>(0, head_last_);
-  if (!finishing_ && (!held.empty() || end)) walkData<Direction::kRequest>(0, held, end);
-  if (!finishing_ && trailers) walkTrailers<Direction::kRequest>(0);
+  if (stopped<Direction::kRequest>() || restarts != restarts_) return;
+  if (first.in != nullptr) held.move(*first.in);
+  first.waits &= static_cast<uint8_t>(~kWaitsEnd);
+  if (!held.empty() || end) walkData<Direction::kRequest>(0, held, end);
+  if (trailers && !stopped<Direction::kRequest>() && restarts == restarts_) walkTrailers<Direction::kRequest>(0);
 }
 
 // ---- walking ----
@@ -424,7 +432,7 @@ HttpStream::Stage& HttpStream::stageAt(size_t i) {
 
 template <Direction D>
 bool HttpStream::stopped() const {
-  return finishing_ || (D == Direction::kRequest ? request_dead_ : bypass_hooks_);
+  return finishing_ || cutOff() || (D == Direction::kRequest ? request_dead_ : bypass_hooks_);
 }
 
 void* HttpStream::stateOf(size_t filter) const { return state_ + chain_->filters()[filter].offset; }
@@ -617,17 +625,31 @@ void HttpStream::queueResume(uint16_t filter, Direction direction, Verdict verdi
   wake();
 }
 
+// A reply that nobody will hear: its source was given to the stream nevertheless.
+void HttpStream::drop(const Verdict& verdict) {
+  if (verdict.kind == Verdict::Kind::kReply) delete verdict.reply_->source;
+}
+
+void HttpStream::dropResumes() {
+  for (const Resume* at = resumes_; at != nullptr; at = at->next) drop(at->verdict);
+  resumes_ = nullptr;
+  resumes_end_ = &resumes_;
+}
+
 void HttpStream::runResumes() {
   while (resumes_ != nullptr && !finishing_) {
     const Resume resume = *resumes_;
     resumes_ = resume.next;
     if (resumes_ == nullptr) resumes_end_ = &resumes_;
-    if (chain_ == nullptr) continue;
+    if (chain_ == nullptr) {
+      drop(resume.verdict);
+      continue;
+    }
     const auto go = [&]<Direction D>() {
-      if (stopped<D>()) return;
+      if (stopped<D>()) return drop(resume.verdict);
       const size_t i = D == Direction::kRequest ? resume.filter : chain_->filters().size() - 1 - resume.filter;
       Stage& stage = stageAt<D>(i);
-      if (!stage.holding) return;  // it went on by itself meanwhile
+      if (!stage.holding) return drop(resume.verdict);  // it went on by itself meanwhile
       if (resume.verdict.kind != Verdict::Kind::kNext) {
         act<D>(i, resume.verdict, 0);
         return;
@@ -693,6 +715,7 @@ void HttpStream::completeResponse() {
 
 template <>
 void HttpStream::atEndHead<Direction::kResponse>(bool last) {
+  if (cutOff()) return;
   owner_.finishResponse(*this, *response_);
   response_sent_ = true;
   info_.response_code = response_->status;
@@ -704,6 +727,7 @@ void HttpStream::atEndHead<Direction::kResponse>(bool last) {
 
 template <>
 void HttpStream::atEndData<Direction::kResponse>(Buffer& data, bool last) {
+  if (cutOff()) return data.clear();
   info_.bytes_sent += data.size();
   info_.last_downstream_tx = worker_.loop.now();
   if (last) completeResponse();
@@ -713,13 +737,14 @@ void HttpStream::atEndData<Direction::kResponse>(Buffer& data, bool last) {
 
 template <>
 void HttpStream::atEndTrailers<Direction::kResponse>() {
+  if (cutOff()) return;
   completeResponse();
   info_.last_downstream_tx = worker_.loop.now();
   codec_.sendTrailers(*response_trailers_);
 }
 
 void HttpStream::sendInformational(http::ResponseHead& head) {
-  if (finishing_ || terminal_muted_ || response_started_) return;
+  if (finishing_ || cutOff() || terminal_muted_ || response_started_) return;
   if (chain_ != nullptr) {
     for (size_t i = 0; i < chain_->filters().size(); ++i) {
       const size_t filter = filterAt<Direction::kResponse>(i);
@@ -732,7 +757,7 @@ void HttpStream::sendInformational(http::ResponseHead& head) {
 }
 
 void HttpStream::respond(http::ResponseHead& head, bool last) {
-  if (finishing_ || terminal_muted_) return;
+  if (finishing_ || cutOff() || terminal_muted_) return;
   response_ = &head;
   response_started_ = true;
   head.keep_alive = true;   // so far it spoke of the upstream's connection
@@ -740,7 +765,7 @@ void HttpStream::respond(http::ResponseHead& head, bool last) {
 }
 
 Room HttpStream::respondData(Buffer& data, bool last) {
-  if (finishing_ || terminal_muted_) {
+  if (finishing_ || cutOff() || terminal_muted_) {
     data.clear();
     return Room::kMore;
   }
@@ -749,7 +774,7 @@ Room HttpStream::respondData(Buffer& data, bool last) {
 }
 
 void HttpStream::respondTrailers(http::HeaderMap& trailers) {
-  if (finishing_ || terminal_muted_) return;
+  if (finishing_ || cutOff() || terminal_muted_) return;
   response_trailers_ = &trailers;
   walkTrailers<Direction::kResponse>(0);
 }
@@ -769,7 +794,7 @@ void HttpStream::respondWith(const Reply& reply) { localReply(reply, true); }
 void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   // A source belongs to the stream from here on, whatever becomes of the reply.
   std::unique_ptr<BodySource> source(reply.source);
-  if (finishing_) return;
+  if (finishing_ || cutOff()) return;
   if (reply.flag != stream::ResponseFlag::kCount) info_.flags.set(reply.flag);
   info_.details = reply.details;
   info_.reason = reply.reason;
@@ -784,7 +809,10 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
     resetStream(ResetReason::kLocal);
     return;
   }
-  if (response_started_ || !through_hooks) bypass_hooks_ = true;
+  if (response_started_ || !through_hooks) {
+    bypass_hooks_ = true;
+    response_held_full_ = false;   // the filter that held the other response has no say in this one
+  }
   response_started_ = true;
   auto& head = *arena_->make<http::ResponseHead>(*arena_);
   // Who sent what is no request is not asked for another, as Envoy.

@@ -130,6 +130,8 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   void run();
   void runRequestEvents();
   void runResumes();
+  static void drop(const Verdict& verdict);
+  void dropResumes();
   void beginRequest();
   void makeChain();
   void destroyChain();
@@ -161,6 +163,8 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   void atEndTrailers();
   base::Buffer& bufferOf(base::Buffer*& slot);
   void* stateOf(size_t filter) const;
+  // The codec's stream is gone before its time: nobody may touch it any more. run() comes to the same conclusion.
+  bool cutOff() const { return ended_ && end_reason_ != http::ResetReason::kNone; }
   bool off(size_t filter) const { return ((off_ >> filter) & 1) != 0; }
 
   void pauseSource(PauseReason reason, bool on);

@@ -1,4 +1,6 @@
 // The chain's promises, each as a story: see the contract in http_filter.h.
+#include <functional>
+
 #include <gtest/gtest.h>
 
 #include "test/fakes/filter_harness.h"
@@ -345,6 +347,101 @@ TEST(HttpStream, ASlowClientStopsTheUpstreamAndLaterGivesRoom) {
   EXPECT_FALSE(proxy.upstream.room);
   proxy.clientReads();
   EXPECT_TRUE(proxy.upstream.room);
+}
+
+// A filter that answers the request's and the response's head as it is told.
+struct Answers {
+  struct Config {
+    std::function<Verdict(StreamContext&)> request, trailers, response;
+  };
+  Answers(const Config& config, StreamContext context) : config_(config), context_(context) {}
+  Verdict onRequest(http::RequestHead&, bool) { return config_.request ? config_.request(context_) : Verdict::next(); }
+  Verdict onRequestTrailers(http::HeaderMap&, base::Buffer&) {
+    return config_.trailers ? config_.trailers(context_) : Verdict::next();
+  }
+  Verdict onResponse(http::ResponseHead&, bool) { return config_.response ? config_.response(context_) : Verdict::next(); }
+  const Config& config_;
+  StreamContext context_;
+};
+
+struct CountedSource final : BodySource {
+  CountedSource() { ++live; }
+  ~CountedSource() override { --live; }
+  State read(base::Buffer& out, size_t) override {
+    out.append("source");
+    return State::kDone;
+  }
+  static inline int live = 0;
+};
+
+TEST(HttpStream, NothingIsSentBehindAResetThatAReplysOwnHookCaused) {
+  FilterHarness proxy;
+  proxy.limit(10);
+  proxy.add<HoldsTheBody>("hold", HoldsTheBody::Config{true, false});
+  proxy.add<Answers>("answers", Answers::Config{{}, {}, [](StreamContext&) { return Verdict::restart(); }});
+  proxy.send("POST", "/a", false);
+  proxy.sendBody("more than ten bytes", false);   // 413, whose head the second filter refuses
+  EXPECT_TRUE(proxy.client.was_reset);
+  EXPECT_EQ(proxy.client.heads, 0);
+  EXPECT_EQ(proxy.client.body, "");
+  EXPECT_FALSE(proxy.client.late);
+}
+
+TEST(HttpStream, AReplyInPlaceOfAHeldResponseIsNotHeld) {
+  StreamHandle held;
+  FilterHarness proxy;
+  proxy.limit(10);
+  proxy.add<Answers>("answers", Answers::Config{{}, {}, [&](StreamContext& context) {
+                       held = context.handle();
+                       return Verdict::hold();
+                     }});
+  proxy.send("GET", "/a");
+  proxy.respond(200, false);
+  EXPECT_EQ(proxy.respondBody("more than ten bytes", false), http::Room::kFull);
+  Reply& reply = proxy.stream()->makeReply(503, {}, "instead");
+  reply.source = new CountedSource;
+  held.resume(Direction::kResponse, Verdict::reply(reply));
+  proxy.turns();
+  EXPECT_EQ(proxy.client.status, 503);
+  EXPECT_EQ(proxy.client.body, "source");
+  EXPECT_TRUE(proxy.over());
+}
+
+TEST(HttpStream, ASourceInAReplyThatComesTooLateIsFreed) {
+  StreamHandle held;
+  {
+    FilterHarness proxy;
+    proxy.add<Answers>("answers", Answers::Config{[&](StreamContext& context) {
+                         held = context.handle();
+                         return Verdict::hold();
+                       }, {}, {}});
+    proxy.send("GET", "/a");
+    Reply& reply = proxy.stream()->makeReply(200, {}, "late");
+    reply.source = new CountedSource;
+    held.resume(Direction::kRequest, Verdict::reply(reply));
+    proxy.clientResets();
+    EXPECT_TRUE(proxy.over());
+  }
+  EXPECT_EQ(CountedSource::live, 0);
+}
+
+TEST(HttpStream, ARestartDuringARestartTakesBodyAndTrailersRoundOnce) {
+  int restarts = 0;
+  FilterHarness proxy;
+  const auto twice = [&](StreamContext&) { return ++restarts <= 1 ? Verdict::restart() : Verdict::next(); };
+  int heads = 0;
+  proxy.add<HoldsTheBody>("hold", HoldsTheBody::Config{true, false});
+  proxy.add<Answers>("answers", Answers::Config{[&](StreamContext&) {
+                                                  return ++heads == 2 ? Verdict::restart() : heads == 1 ? Verdict::hold() : Verdict::next();
+                                                },
+                                                twice, {}});
+  proxy.send("POST", "/a", false);
+  proxy.sendBody("body", false);
+  proxy.sendTrailers();
+  EXPECT_EQ(proxy.upstream.heads, 1);
+  EXPECT_EQ(proxy.upstream.body, "body");
+  EXPECT_TRUE(proxy.upstream.got_trailers);
+  EXPECT_FALSE(proxy.upstream.late);
 }
 
 }  // namespace

@@ -19,18 +19,21 @@ namespace outrider::test {
 class FakeServerStream final : public http::ServerStream {
  public:
   explicit FakeServerStream() = default;
-  void sendInformational(const http::ResponseHead& head) override { informational.push_back(head.status); }
+  void sendInformational(const http::ResponseHead& head) override {
+    late |= ended_before_ || was_reset || heads > 0;
+    informational.push_back(head.status);
+  }
   void sendHead(const http::ResponseHead& head, bool last) override {
     ++heads;
     status = head.status;
     headers.clear();
     head.headers.forEach([&](const http::Header& h) { headers[std::string(h.name())] = std::string(h.value()); });
     ended |= last;
-    late |= ended_before_;
+    late |= ended_before_ || was_reset;
     ended_before_ = ended;
   }
   http::Room sendData(base::Buffer& data, bool last) override {
-    late |= ended_before_ || heads == 0;
+    late |= ended_before_ || was_reset || heads == 0;
     body += data.str();
     data.clear();
     ended |= last;
@@ -38,11 +41,12 @@ class FakeServerStream final : public http::ServerStream {
     return full ? http::Room::kFull : http::Room::kMore;
   }
   void sendTrailers(const http::HeaderMap& map) override {
-    late |= ended_before_ || heads == 0;
+    late |= ended_before_ || was_reset || heads == 0;
     map.forEach([&](const http::Header& h) { trailers[std::string(h.name())] = std::string(h.value()); });
     ended = ended_before_ = true;
   }
   void reset(http::ResetReason reason) override {
+    late |= was_reset;
     was_reset = true;
     reset_reason = reason;
   }
@@ -57,7 +61,7 @@ class FakeServerStream final : public http::ServerStream {
   std::string body;
   bool ended = false, was_reset = false, paused = false;
   bool full = false;     // answers kFull
-  bool late = false;     // something came after the end, or before the head: a broken stream
+  bool late = false;     // something came after the end or a reset, or before the head: a broken stream
   http::ResetReason reset_reason = http::ResetReason::kNone;
 
  private:
@@ -67,10 +71,12 @@ class FakeServerStream final : public http::ServerStream {
 // What the scripted upstream saw and does.
 struct UpstreamScript {
   bool full = false;
+  std::function<const filter::Reply*(filter::HttpStream&)> refuse;   // answers in place of the upstream, if it is set and says so
   // seen
   int heads = 0;
   std::string path, body;
   bool ended = false, got_trailers = false, over = false;
+  bool late = false;     // something came after the end, or before the head
   http::ResetReason over_reason = http::ResetReason::kNone;
   bool room = false;
   filter::HttpStream* stream = nullptr;
@@ -80,18 +86,24 @@ class FakeUpstream final : public filter::Terminal {
  public:
   FakeUpstream(UpstreamScript& script, filter::HttpStream& stream) : script_(script) { script_.stream = &stream; }
   filter::Verdict onRequest(http::RequestHead& head, bool last) override {
+    script_.late |= script_.heads > 0;
     ++script_.heads;
     script_.path = head.path;
     script_.ended |= last;
-    return filter::Verdict::next();
+    const filter::Reply* reply = script_.refuse ? script_.refuse(*script_.stream) : nullptr;
+    return reply == nullptr ? filter::Verdict::next() : filter::Verdict::reply(*reply);
   }
   http::Room onRequestData(base::Buffer& data, bool last) override {
+    script_.late |= script_.ended || script_.heads == 0;
     script_.body += data.str();
     data.clear();
     script_.ended |= last;
     return script_.full ? http::Room::kFull : http::Room::kMore;
   }
-  void onRequestTrailers(http::HeaderMap&) override { script_.got_trailers = script_.ended = true; }
+  void onRequestTrailers(http::HeaderMap&) override {
+    script_.late |= script_.ended || script_.heads == 0;
+    script_.got_trailers = script_.ended = true;
+  }
   void onResponseRoom() override { script_.room = true; }
   void run() override {}
   void onStreamEnd(http::ResetReason reason) override {
@@ -138,9 +150,18 @@ class FilterHarness final : private filter::HttpStreamOwner {
     return *this;
   }
 
+  filter::HttpStream::Limits& limits() { return limits_; }   // of the stream that begins next
+
   // ---- the client ----
+  // HTTP/2: a stream begins with its first frame, its head comes later.
+  void begin() {
+    static const filter::TerminalOps terminal = makeUpstreamOps();
+    chain_ = std::make_unique<filter::HttpChain>(entries_, terminal, std::shared_ptr<const void>(&upstream, [](const void*) {}));
+    stream_ = &filter::HttpStream::create(*this, client, connection, limits_, {});
+  }
   void send(std::string method, std::string path, bool last = true) {
-    open();
+    if (stream_ == nullptr) begin();
+    if (ended_) return;
     auto* head = stream_->arena().make<http::RequestHead>(stream_->arena());
     head->method = stream_->arena().copy(method);
     head->path = stream_->arena().copy(path);
@@ -166,9 +187,15 @@ class FilterHarness final : private filter::HttpStreamOwner {
     stream_->onRequestTrailers(*trailers);
     turns();
   }
-  void clientResets() {
+  void clientResets() { ends(http::ResetReason::kRemoteReset); }
+  void ends(http::ResetReason reason) {
     if (ended_) return;
-    stream_->onEnd(http::ResetReason::kRemoteReset);
+    stream_->onEnd(reason);
+    turns();
+  }
+  void malformed(const http::CodecError& error) {
+    if (ended_) return;
+    stream_->onMalformed(error);
     turns();
   }
   void clientReads() {
@@ -179,6 +206,13 @@ class FilterHarness final : private filter::HttpStreamOwner {
   }
 
   // ---- the upstream ----
+  void inform(uint16_t status) {
+    if (ended_) return;
+    auto* head = stream_->arena().make<http::ResponseHead>(stream_->arena());
+    head->status = status;
+    stream_->sendInformational(*head);
+    settle();
+  }
   void respond(uint16_t status, bool last) {
     if (ended_) return;
     auto* head = stream_->arena().make<http::ResponseHead>(stream_->arena());
@@ -224,7 +258,7 @@ class FilterHarness final : private filter::HttpStreamOwner {
   FakeServerStream client;
   UpstreamScript upstream;
   bool grpc = false;
-  std::function<const filter::Reply*(filter::HttpStream&, http::RequestHead&)> on_admit;
+  std::function<const filter::Reply*(filter::HttpStream&, http::RequestHead&)> on_admit, on_matched;
   std::vector<std::pair<std::string, std::string>> request_headers;   // of the next send()
   std::string authority = "host";
   http::Protocol protocol = http::Protocol::kHttp11;
@@ -238,13 +272,11 @@ class FilterHarness final : private filter::HttpStreamOwner {
 
  private:
   void settle() { turns(); }
-  void open() {
-    static const filter::TerminalOps terminal = makeUpstreamOps();
-    chain_ = std::make_unique<filter::HttpChain>(entries_, terminal, std::shared_ptr<const void>(&upstream, [](const void*) {}));
-    stream_ = &filter::HttpStream::create(*this, client, connection, limits_, {});
-  }
   const filter::Reply* admit(filter::HttpStream& stream, http::RequestHead& head) override {
     return on_admit ? on_admit(stream, head) : nullptr;
+  }
+  const filter::Reply* afterMatch(filter::HttpStream& stream, http::RequestHead& head) override {
+    return on_matched ? on_matched(stream, head) : nullptr;
   }
   void match(filter::HttpStream& stream) override {
     ++matches;

@@ -138,6 +138,9 @@ struct RestartsElsewhere {
     out.move(in);
     return Verdict::next();
   }
+  Verdict onRequestTrailers(http::HeaderMap&, base::Buffer&) {
+    return config_.after_body && context_.request().path != config_.to ? go(context_.request()) : Verdict::next();
+  }
   Verdict go(http::RequestHead& head) {
     head.path = context_.arena().copy(config_.to);
     context_.clearRoute();
