@@ -9,7 +9,7 @@ struct RouterConfig {
   RouterStats stats;
   bool suppress_envoy_headers = false;
   bool respect_expected_timeout = false;
-  bool replay_stale = true;               // asks again what met a kept connection's end (not with --defaults=envoy)
+  bool replay = true;                     // asks again what the upstream surely did not act on (not with --defaults=envoy)
   size_t buffer_limit = 64 * 1024;        // of request bytes kept for a retry
 };
 

@@ -270,7 +270,9 @@ void Router::readRetries(const http::RequestHead& head) {
     const bool matches = std::any_of(wanted.begin(), wanted.end(), [&](const auto& m) { return m.matches(head.headers); });
     if (!matches) retry_on_ = 0;
   }
-  keep_replay_ = retry_on_ != 0 && retries_left_ > 0;
+  // HTTP/2 upstreams may leave a request unprocessed (mayReplayUnprocessed).
+  const bool refusable = config_.replay && cluster_->part().spec->http.protocol != config::UpstreamProtocol::kHttp1;
+  keep_replay_ = refusable || (retry_on_ != 0 && retries_left_ > 0);
 }
 
 Room Router::onRequestData(base::Buffer& data, bool last) {
@@ -286,7 +288,7 @@ Room Router::onRequestData(base::Buffer& data, bool last) {
       if (replay_.size() > config_.buffer_limit) {
         replay_.clear();
         keep_replay_ = false;
-        cluster_->part().stats.inc(ClusterStat::kRetryOrShadowAbandoned);
+        if (retry_on_ != 0) cluster_->part().stats.inc(ClusterStat::kRetryOrShadowAbandoned);
       }
     }
     room = attempt_->sendData(data, last);
@@ -478,7 +480,7 @@ void Router::takeHead() {
   try_timer_.cancel();
   if (head.status == 101) timer_.cancel();   // from here on it is a tunnel
   countResponse(head.status, true);
-  if (attempts_ > 1 && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
+  if (attempts_ > 1u + stale_replayed_ + unprocessed_replays_ && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
   const base::Nanos now = stream_.worker().loop.now();
   attempt_->fillInfo(info);
   info.details = "via_upstream";
@@ -568,6 +570,13 @@ void Router::attemptFailed() {
     retryNow();
     return;
   }
+  if (mayReplayUnprocessed()) {
+    ++unprocessed_replays_;
+    cluster_->part().stats.inc(ClusterStat::kUpstreamRqUnprocessedReplayed);
+    endAttempt();
+    retryNow();
+    return;
+  }
   uint32_t conditions = config::kRetry5xx | config::kRetryGatewayError | config::kRetryReset;
   if (reason == ResetReason::kConnectFailure || reason == ResetReason::kConnectTimeout) conditions |= config::kRetryConnectFailure;
   if (reason == ResetReason::kRemoteRefused) conditions |= config::kRetryRefusedStream;
@@ -640,9 +649,17 @@ bool Router::mayRetry(uint32_t conditions) {
 // A kept connection that the upstream closed just as the request went out: whoever only reads is asked once more, whatever the retry
 // policy says. The upstream may have acted on anything else, so that fails.
 bool Router::mayReplayStale() const {
-  if (!config_.replay_stale || stale_replayed_ || !attempt_->stale()) return false;
+  if (!config_.replay || stale_replayed_ || !attempt_->stale()) return false;
   if (!request_ended_ || request_trailers_ != nullptr || stream_.info().bytes_received > 0) return false;
   return head_->method == "GET" || head_->method == "HEAD" || head_->method == "OPTIONS";
+}
+
+// The upstream said that it did not act on the request (RFC 9113 6.8, 8.7): whatever its method, it goes out again as long as it is
+// whole. Connections that are being left may follow each other; a host that refuses streams is asked once more.
+bool Router::mayReplayUnprocessed() const {
+  constexpr uint8_t kMostDepartures = 3;
+  if (!config_.replay || !keep_replay_ || !attempt_->unprocessed()) return false;
+  return unprocessed_replays_ < (attempt_->goneAway() ? kMostDepartures : 1);
 }
 
 void Router::retryLater() {

@@ -47,6 +47,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   bool mayRetry(uint32_t conditions);
   void releaseRetry();
   bool mayReplayStale() const;
+  bool mayReplayUnprocessed() const;
   bool retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const;
   void retryLater();
   void retryNow();
@@ -87,6 +88,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   bool retry_permit_ = false;          // a unit of the breaker is held
   bool retry_counted_ = false;
   bool stale_replayed_ = false;
+  uint8_t unprocessed_replays_ = 0;
   bool stale_now_ = false;             // the attempt that begins wants a new connection
   static constexpr size_t kMostTried = 8;
   const upstream::Host* tried_[kMostTried];   // hosts of earlier attempts, to compare with only: they may be gone

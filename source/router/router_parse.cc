@@ -16,7 +16,7 @@ filter::HttpFilterProduct parseRouter(std::string_view, std::string_view bytes, 
   config->stats = RouterStats(context.parse.stats.scope(context.http_stat_prefix, kRouterTable));
   config->suppress_envoy_headers = in.suppress_envoy_headers();
   config->respect_expected_timeout = in.respect_expected_rq_timeout();
-  config->replay_stale = !context.parse.defaults.envoy;
+  config->replay = !context.parse.defaults.envoy;
   config->buffer_limit = context.buffer_limit;
   if (in.upstream_log_size() > 0) problems.unsupported("upstream_log");
   if (in.has_upstream_log_options()) problems.unsupported("upstream_log_options");

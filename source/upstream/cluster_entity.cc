@@ -83,7 +83,6 @@ void ClusterEntity::start() {
 }
 
 void ClusterEntity::setEndpoints(const config::EndpointsSpec& endpoints) {
-  part_->stats.inc(ClusterStat::kUpdateSuccess);
   if (answered_ && endpoints == endpoints_) {
     part_->stats.inc(ClusterStat::kUpdateNoRebuild);
     return;

@@ -91,6 +91,7 @@ namespace outrider::upstream {
   C(kUpstreamRqTotal, "upstream_rq_total")                                       \
   C(kUpstreamRqTxReset, "upstream_rq_tx_reset")                                  \
   C(kUpstreamRqStaleReplayed, "upstream_rq_stale_replayed")                      \
+  C(kUpstreamRqUnprocessedReplayed, "upstream_rq_unprocessed_replayed")          \
   G(kVersion, "version")
 OUTRIDER_STATS(ClusterStat, kClusterTable, OUTRIDER_CLUSTER_STATS)
 using ClusterStats = stats::Set<ClusterStat>;

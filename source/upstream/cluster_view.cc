@@ -79,8 +79,12 @@ void Cluster::apply(const ClusterChange& change) {
     // Connections were made as the old version said: they finish what they have.
     if (change.reconnect) drainAll(false);
   }
+  // Without hosts that left, more hosts than before is the only way of a change.
+  const bool moved = change.hosts != nullptr && hosts_ != nullptr &&
+                     (!change.removed.empty() || change.hosts->hosts.size() > hosts_->hosts.size());
   if (change.hosts != nullptr) hosts_ = change.hosts;
   for (const HostRef& host : change.removed) drop(host.get(), part_->spec->close_on_host_set_change);
+  if (moved && part_->spec->close_on_host_set_change) drainAll(false);   // those of the hosts that stay, too
   for (const HostRef& host : change.failed) drop(host.get(), true);
 }
 

@@ -229,5 +229,22 @@ TEST(H2Pool, GivingOneStreamUpLeavesTheOthers) {
   EXPECT_EQ(peer.lines.size(), 1u);
 }
 
+TEST(H2Pool, ANewConnectionBeginsWithWhatTheHostAllowedBefore) {
+  World world;
+  H2Peer peer(world.loop, 2);
+  world.serve(h2Spec(peer));
+  warmUp(world, peer);
+  peer.drainAll();
+  ASSERT_TRUE(world.until([&] { return peer.open() == 0; }));
+  // None of these knows the new connections' SETTINGS: without memory all would go on one.
+  Call one(world, "a"), two(world, "a"), three(world, "a");
+  ASSERT_TRUE(world.until([&] { return peer.waiting() == 3; }));
+  EXPECT_EQ(peer.most_at_once, 2u);
+  EXPECT_EQ(peer.lines.size(), 3u);
+  peer.answerAll();
+  ASSERT_TRUE(world.until([&] { return one.done() && two.done() && three.done(); }));
+  EXPECT_EQ(one.status() + two.status() + three.status(), 600);
+}
+
 }  // namespace
 }  // namespace outrider::upstream

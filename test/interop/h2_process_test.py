@@ -4,6 +4,7 @@
 With --envoy every exchange of the four pairs is also played through the reference, and what differs is a failure.
 """
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -58,6 +59,41 @@ def ask(version, port, path="/ok", method="GET", headers=(), body=None, trailers
         return Answer(a.status, a.headers, a.body, a.trailers, a.interim, not a.complete)
 
 
+def start_nginx(folder, port):
+    """nginx that speaks HTTP/2 and leaves a connection after 100 requests; None where it is not installed."""
+    program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        return None
+    at = os.path.join(folder, "nginx")
+    os.makedirs(os.path.join(at, "www"))
+    for name, data in (("small", b"small"), ("large", b"0123456789" * 30000)):
+        with open(os.path.join(at, "www", name), "wb") as out:
+            out.write(data)
+    config = os.path.join(at, "nginx.conf")
+    with open(config, "w") as out:
+        out.write("""
+daemon off; master_process off; worker_processes 1; pid %(f)s/pid; error_log %(f)s/error.log;
+events { worker_connections 512; }
+http {
+  access_log off; client_body_temp_path %(f)s/b; proxy_temp_path %(f)s/p; fastcgi_temp_path %(f)s/x; uwsgi_temp_path %(f)s/x;
+  scgi_temp_path %(f)s/x; keepalive_requests 100;
+  server { listen 127.0.0.1:%(port)d http2; root %(f)s/www; }
+}
+""" % {"f": at, "port": port})
+    with open(os.path.join(at, "out"), "wb") as out:
+        child = harness.spawn([program, "-p", at, "-c", config], stdout=out, stderr=out)
+
+    def listening():
+        check(child.poll() is None, "nginx ended: %s" % open(os.path.join(at, "out")).read())
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+    harness.wait_for(listening, 10, "nginx")
+    return child
+
+
 # ---- the proxy under test ----------------------------------------------------------------------------------------
 
 class Scene:
@@ -86,6 +122,11 @@ class Scene:
         clusters.append(harness.cluster("deaf", self.up["deaf"].port, **harness.http2_options(**keepalive)))
         clusters.append(harness.cluster("narrow", self.up["gone"].port, circuit_breakers={"thresholds": [{"max_requests": 3}]},
                                         **harness.http2_options(max_concurrent_streams=2)))
+        nginx_port = harness.free_port()
+        self.nginx = None if like_envoy or kind == "envoy" else start_nginx(folder, nginx_port)
+        if self.nginx is not None:
+            clusters.append(harness.cluster("nginx", nginx_port, **harness.http2_options()))
+            way("nginx", "nginx")
         way("h1", "h1")
         way("h2", "h2")
         way("few", "few")
@@ -246,10 +287,52 @@ def refused_streams_are_retried_if_asked_for():
         answer = ask(2, scene.port["leaving"], path)
         check(answer.status == 200, "%s: status %s, log %s" % (path, answer.status, scene.log["leaving"].fresh()))
         check(len(upstream.since(mark)) == 2, "%s: %d attempts" % (path, len(upstream.since(mark))))
+    scene.rest()
+
+
+# matrix: 244
+def unprocessed_requests_go_out_again():
+    """No retry policy: a refused stream, or one above the last of a GOAWAY, was not acted upon. Not with Envoy's defaults."""
+    upstream = scene.up["leaving"]
+    watched = r"^cluster\.leaving\.upstream_rq_unprocessed_replayed$"
+    for path, body in (("/refused", None), ("/leave", None), ("/refused", b"b" * 3000)):
         with upstream.lock:
             upstream.refusals = 1
-        answer = ask(2, scene.port["once"], path)
-        check(answer.status == 503, "%s without retries: status %s" % (path, answer.status))
+        mark, before = upstream.mark(), sum(scene.proxy.stats(watched).values())
+        answer = ask(2, scene.port["once"], path, "POST" if body else "GET", body=body)
+        if reference is not None:
+            check(answer.status == 503, "%s with Envoy's defaults: status %s" % (path, answer.status))
+            continue
+        check(answer.status == 200, "%s: status %s" % (path, answer.status))
+        check(len(upstream.since(mark)) == 2, "%s: %d attempts" % (path, len(upstream.since(mark))))
+        harness.wait_for(lambda: sum(scene.proxy.stats(watched).values()) == before + 1, 3, watched)
+    if reference is None:                                # who always refuses is asked once more, no oftener
+        with upstream.lock:
+            upstream.refusals = 5
+        mark = upstream.mark()
+        check(ask(2, scene.port["once"], "/refused").status == 503, "a host that refuses always")
+        check(len(upstream.since(mark)) == 2, "%d attempts" % len(upstream.since(mark)))
+        with upstream.lock:
+            upstream.refusals = 0
+    scene.rest()
+
+
+def nginx_leaves_after_some_requests():
+    """nginx ends a connection after keepalive_requests: requests on the way to it, and answers on the way back, are not lost."""
+    if scene.nginx is None:
+        return
+    whole = b"0123456789" * 30000
+    with h2.Client(scene.port["nginx"], timeout=20) as client:
+        for _ in range(12):
+            numbers = [client.new_stream() for _ in range(40)]
+            for i, n in enumerate(numbers):
+                client.headers(n, get("/large" if i % 8 == 0 else "/small"))
+            for i, n in enumerate(numbers):
+                s = client.wait_stream(n)
+                check(s.status == 200 and s.ended and s.reset is None, "status %s, reset %s" % (s.status, s.reset))
+                check(s.body == (whole if i % 8 == 0 else b"small"), "%d bytes of an answer" % len(s.body))
+    replayed = scene.proxy.stats(r"^cluster\.nginx\.upstream_rq_unprocessed_replayed$")
+    check(sum(replayed.values()) > 0, "nginx refused nothing, so this showed nothing")
     scene.rest()
 
 
@@ -478,6 +561,8 @@ STORIES = [
     ("an upstream's reset inside its body reaches the client", resets_in_the_body_reach_the_client),
     ("a client's reset reaches the upstream", a_reset_of_the_client_reaches_the_upstream),
     ("refused streams are retried if asked for", refused_streams_are_retried_if_asked_for),
+    ("unprocessed requests go out again by themselves", unprocessed_requests_go_out_again),
+    ("nginx leaves after some requests", nginx_leaves_after_some_requests),
     ("an upstream's GOAWAY is graceful", goaway_of_an_upstream_is_graceful),
     ("an upstream's limit on streams brings more connections", an_upstreams_limit_brings_more_connections),
     ("max_concurrent_streams of a cluster holds", our_own_limit_on_upstream_streams_holds),

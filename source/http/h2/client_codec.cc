@@ -1,6 +1,7 @@
 #include "source/http/h2/client_codec.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "source/http/h2/head_rules.h"
 #include "source/http/h2/nv.h"
@@ -123,11 +124,22 @@ size_t ClientCodec::freeStreams() const {
   return most > alive_ ? most - alive_ : 0;
 }
 
+uint32_t ClientCodec::peerStreams() const { return remoteSetting(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS); }
 bool ClientCodec::peerAllowsConnect() const { return remoteSetting(NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1; }
 
+// nghttp2 sends GOAWAY ahead of requests that still wait for their turn, and then refuses those: it goes behind them.
 void ClientCodec::drain() {
-  closing_ = true;
-  goAway(false);
+  if (broken() || std::exchange(closing_, true)) return;
+  goaway_owed_ = true;
+  emitOutput();
+}
+
+void ClientCodec::fill(base::Buffer& out) {
+  fillBytes(out);
+  if (!goaway_owed_ || broken() || nghttp2_session_want_write(session_) != 0) return;
+  goaway_owed_ = false;
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, nullptr, 0);
+  fillBytes(out);
 }
 
 void ClientCodec::onPeerGoAway() {

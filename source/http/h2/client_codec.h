@@ -5,6 +5,7 @@
 //
 // - No request waits inside: freeStreams() says how many may start now, and the caller's pool keeps the others.
 // - Streams that the peer did not process (GOAWAY below their id, REFUSED_STREAM, never sent) end with kRemoteRefused.
+// - When the connection ends, a response that is all here is still told, even to an owner that paused it.
 // - A head with `upgrade` goes out as extended CONNECT (RFC 8441) if the peer offered it, else the exchange ends with
 //   kRemoteRefused; a 2xx to it arrives as 101 with an `upgrade` field, as from HTTP/1.
 #pragma once
@@ -24,7 +25,7 @@ class ClientCodec final : public http::ClientCodec, public Session {
   ClientStream& newStream(ResponseSink& sink) override;
   Feed feed(base::Buffer& in) override { return feedBytes(in); }
   void onPeerFinished() override;
-  void fill(base::Buffer& out) override { fillBytes(out); }
+  void fill(base::Buffer& out) override;
   void onOutputDrained() override { outputDrained(); }
   void drain() override;
   void resetAll(ResetReason reason) override { endAll(reason); }
@@ -33,6 +34,7 @@ class ClientCodec final : public http::ClientCodec, public Session {
   size_t freeStreams() const override;
 
   bool peerAllowsConnect() const;        // it offered extended CONNECT
+  uint32_t peerStreams() const;          // that it lets us open at once, as far as we know
 
  private:
   class Exchange;
@@ -47,7 +49,8 @@ class ClientCodec final : public http::ClientCodec, public Session {
   void onPeerGoAway() override;
 
   ClientCodecSink& sink_;
-  bool closing_ = false;                 // GOAWAY was sent or came
+  bool closing_ = false;                 // GOAWAY was sent, or is owed, or came
+  bool goaway_owed_ = false;
 };
 
 }  // namespace outrider::http::h2

@@ -299,6 +299,69 @@ TEST(H2Client, DrainSaysGoAwayAndFinishesWhatIsOpen) {
   EXPECT_TRUE(peer.client.codec->finished());
 }
 
+TEST(H2Client, ARequestThatBeganBeforeTheDrainLeavesBeforeTheGoAway) {
+  RawServer peer;
+  peer.collect();
+  Call& call = peer.client.get("/");
+  peer.client.codec->drain();          // in the same turn: nothing of the request was written yet
+  peer.collect();
+  EXPECT_FALSE(call.ended) << "refused by its own side";
+  const size_t head = peer.wire.find("HEADERS 1"), goaway = peer.wire.find("GOAWAY 0 NO_ERROR");
+  ASSERT_NE(head, std::string::npos) << peer.wire;
+  ASSERT_NE(goaway, std::string::npos) << peer.wire;
+  EXPECT_LT(head, goaway);
+  peer.send(headersFrame(1, ok()));
+  EXPECT_TRUE(call.complete);
+  EXPECT_TRUE(peer.client.codec->finished());
+}
+
+// matrix: 244, in the codec
+TEST(H2Client, AStreamAboveTheGoAwayWasNotProcessedAndARefusedOneIsToldApart) {
+  RawServer peer;
+  peer.collect();
+  Call& kept = peer.client.get("/1");
+  Call& left = peer.client.get("/3");
+  Call& refused = peer.client.get("/5");
+  peer.collect();
+  peer.send(resetFrame(5, NGHTTP2_REFUSED_STREAM));
+  EXPECT_EQ(refused.reason, ResetReason::kRemoteRefused);
+  EXPECT_EQ(refused.details, kRefused);
+  peer.send(frame(NGHTTP2_GOAWAY, 0, 0, number(1) + number(NGHTTP2_NO_ERROR)));
+  EXPECT_EQ(left.reason, ResetReason::kRemoteRefused);
+  EXPECT_EQ(left.details, kNotProcessed);
+  EXPECT_FALSE(kept.ended);
+  peer.send(headersFrame(1, ok()));
+  EXPECT_TRUE(kept.complete);
+}
+
+TEST(H2Client, AWholeResponseOutlivesItsConnectionEvenWhenItsReaderPauses) {
+  RawServer peer;
+  peer.collect();
+  Call& whole = peer.client.get("/1");
+  Call& cut = peer.client.get("/3");
+  peer.collect();
+  peer.send(headersFrame(1, ok(), false) + headersFrame(3, ok(), false));
+  whole.stream->pause(true);
+  cut.stream->pause(true);
+  peer.send(dataFrame(1, "all of it", true) + dataFrame(3, "a part"));
+  EXPECT_EQ(whole.body, "");
+  peer.client.codec->onPeerFinished();
+  EXPECT_EQ(whole.body, "all of it");
+  EXPECT_TRUE(whole.complete);
+  EXPECT_EQ(whole.reason, ResetReason::kNone);
+  EXPECT_TRUE(whole.ended);
+  EXPECT_TRUE(cut.ended);
+  EXPECT_EQ(cut.reason, ResetReason::kConnectionClosed);
+  EXPECT_EQ(peer.client.codec->openStreams(), 0u);
+}
+
+TEST(H2Client, BeforeThePeersSettingsItOpensAsManyStreamsAsAssumed) {
+  Settings settings;
+  settings.assumed_peer_streams = 3;
+  ClientSide client(settings);
+  EXPECT_EQ(client.codec->freeStreams(), 3u);
+}
+
 // matrix: 220, from the client's end
 TEST(H2Client, ABodyWaitsForTheServersWindow) {
   RawServer peer;

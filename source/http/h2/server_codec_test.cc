@@ -428,5 +428,18 @@ TEST(H2Server, ManySmallPiecesAreKeptTogether) {
   EXPECT_TRUE(peer.server.at(0).complete);
 }
 
+TEST(H2Server, AnOwnerThatLeftItsResponseToGoOutHearsNothingMore) {
+  Settings settings;
+  settings.stream_buffer_limit = 100;
+  RawClient peer(settings);
+  peer.send(headersFrame(1, request("POST"), false));
+  Exchange& exchange = peer.server.at(0);
+  EXPECT_EQ(exchange.reply(200, {}, std::string(1000, 'a')), Room::kFull);
+  exchange.reset(ResetReason::kNone);   // complete: it goes out first
+  peer.collect();
+  EXPECT_TRUE(peer.wrote("DATA 1 1000 end"));
+  EXPECT_EQ(exchange.rooms, 0);
+}
+
 }  // namespace
 }  // namespace outrider::http::h2::testing

@@ -316,6 +316,8 @@ struct Callbacks {
   }
 
   static void relief(Session& self, Stream& from) {
+    // An owner that left a response to go out behind it hears nothing any more.
+    if (from.told_) return;
     if (from.out_.takeRelief() && !from.base::TaggedNode<RoomTag>::linked()) self.relieved_.pushBack(from);
   }
 
@@ -503,7 +505,7 @@ Session::Session(const Settings& settings, Counters& counters, const base::Nanos
   OUTRIDER_CHECK(nghttp2_option_new(&option) == 0);
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);
-  nghttp2_option_set_peer_max_concurrent_streams(option, 100);  // until its SETTINGS say otherwise
+  nghttp2_option_set_peer_max_concurrent_streams(option, settings.assumed_peer_streams);
   nghttp2_option_set_max_outbound_ack(option, settings.max_outbound_control_frames);
   nghttp2_option_set_max_settings(option, 32);
   // Ours counts first, by the owner's clock; nghttp2's is the net below.
@@ -691,7 +693,15 @@ void Session::endAll(ResetReason reason) {
   dead_ = true;
   streams_.forEach([&](Stream& stream) {
     stream.closed_ = true;
-    if (!stream.told_) endStream(stream, reason, {});
+    if (stream.told_) return;
+    // A response that is all here and waits for its reader has come: its owner gets the rest, paused or not.
+    if (!server_ && reason == ResetReason::kConnectionClosed && stream.reason_ == ResetReason::kNone && stream.remote_done_ &&
+        !stream.last_told_) {
+      stream.paused_ = false;
+      deliver(stream);
+    } else {
+      endStream(stream, reason, {});
+    }
   });
 }
 
@@ -843,12 +853,12 @@ void Session::closeStream(Stream& stream, uint32_t code) {
       } else if (stream.remote_code_ != NGHTTP2_NO_ERROR || !stream.remote_done_ || (server_ && !stream.local_done_)) {
         reason = ResetReason::kRemoteReset;
       }
-      details = reason == ResetReason::kRemoteRefused  ? "http2.remote_refuse"
+      details = reason == ResetReason::kRemoteRefused  ? kRefused
                 : reason == ResetReason::kProtocolError ? std::string_view()
                                                         : "http2.remote_reset";
     } else if (!server_ && (code == NGHTTP2_REFUSED_STREAM || stream.unsent_)) {
       reason = ResetReason::kRemoteRefused;
-      details = "http2.remote_refuse";
+      details = kNotProcessed;
     } else if (code != NGHTTP2_NO_ERROR) {
       // nghttp2 reset it for what the peer did: a body that contradicts its length, a broken window, ...
       reason = ResetReason::kProtocolError;

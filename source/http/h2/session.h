@@ -26,6 +26,10 @@ namespace outrider::http::h2 {
 
 class Session;
 
+// Details of an end with kRemoteRefused: what makes it safe to send the request again (RFC 9113 8.7).
+inline constexpr std::string_view kRefused = "http2.remote_refuse";          // RST_STREAM(REFUSED_STREAM)
+inline constexpr std::string_view kNotProcessed = "http2.not_processed";     // above the last stream of a GOAWAY, or never sent
+
 // The owner's PING came back.
 class PingSink {
  public:

@@ -29,6 +29,7 @@ struct Settings {
   // What we tell the peer.
   uint32_t hpack_table_size = 4096;             // for decoding; also the most that we use for encoding
   uint32_t max_concurrent_streams = 100;        // server: streams that the client may open. Client: that we open at most
+  uint32_t assumed_peer_streams = 100;          // client: that the peer lets us open, until its SETTINGS say
   uint32_t initial_stream_window = 256 * 1024;
   uint32_t initial_connection_window = 1024 * 1024;
   uint32_t max_frame_size = 16384;              // inbound

@@ -168,6 +168,12 @@ void Attempt::finish() {
   }
 }
 
+bool Attempt::unprocessed() const {
+  return failure_ == ResetReason::kRemoteRefused && (failure_details_ == http::h2::kRefused || goneAway()) && head_ == nullptr &&
+         informational_ == 0;
+}
+bool Attempt::goneAway() const { return failure_ == ResetReason::kRemoteRefused && failure_details_ == http::h2::kNotProcessed; }
+
 void Attempt::fillInfo(stream::StreamInfo& info) const {
   info.host = host_;
   info.pool_ready_at = pool_ready_at_;

@@ -59,6 +59,10 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   // It failed because a connection that was there before ended without an answer: the peer may have closed it, being idle, just as
   // this request went out.
   bool stale() const { return reused_ && failure_ == http::ResetReason::kConnectionClosed && head_ == nullptr && informational_ == 0; }
+  // The upstream said that it did not act on the request: refused its stream, or left by a GOAWAY below it (goneAway()). Any request may
+  // be sent again.
+  bool unprocessed() const;
+  bool goneAway() const;
   bool requestSent() const { return request_sent_; }       // at least its head was handed to a connection
 
   http::ResponseHead* head() { return head_; }

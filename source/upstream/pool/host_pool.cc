@@ -1,5 +1,6 @@
 #include "source/upstream/pool/host_pool.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -32,7 +33,11 @@ void PoolConnection::onConnected() {
   bool h2 = pool.protocol_ == PoolProtocol::kHttp2;
   if (pool.protocol_ == PoolProtocol::kAuto) h2 = connection_->transport().alpn() == "h2";
   if (h2) {
-    auto codec = std::make_unique<http::h2::ClientCodec>(settings_->h2, h2_counters_, *this, pool.loop_.now());
+    // Its first streams go out before its SETTINGS come: as many as the host allowed last.
+    http::h2::Settings settings = settings_->h2;
+    settings.assumed_peer_streams = pool.peer_streams_;
+    auto codec = std::make_unique<http::h2::ClientCodec>(settings, h2_counters_, *this, pool.loop_.now());
+    h2_ = codec.get();
     keepalive_.start(*codec, settings_->h2.keepalive, pool.loop_.now(), static_cast<uint64_t>(pool.loop_.now()) ^ connection_->id());
     codec_ = std::move(codec);
     if (keepalive_.deadline() > 0) keepalive_timer_.armAt(keepalive_.deadline());
@@ -82,7 +87,10 @@ void PoolConnection::onGoAway() {
   pool_->loop_.defer(pool_->work_);
 }
 
-void PoolConnection::onCapacity() { pool_->loop_.defer(pool_->work_); }
+void PoolConnection::onCapacity() {
+  pool_->peer_streams_ = std::max(std::min(h2_->peerStreams(), settings_->h2.max_concurrent_streams), 1u);
+  pool_->loop_.defer(pool_->work_);
+}
 
 void PoolConnection::onConnectionError(std::string_view) {
   pool_->cluster_->part().stats.inc(ClusterStat::kUpstreamCxProtocolError);
@@ -239,7 +247,7 @@ void HostPool::acquire(Attempt& attempt) {
 
 uint32_t HostPool::wanted() const {
   if (protocol_ == PoolProtocol::kHttp1) return pending_count_;
-  return pending_count_ == 0 ? 0 : 1 + (pending_count_ - 1) / 100;
+  return pending_count_ == 0 ? 0 : 1 + (pending_count_ - 1) / peer_streams_;
 }
 
 void HostPool::cancel(Attempt& attempt) {

@@ -9,6 +9,7 @@
 
 #include "source/base/local_ref.h"
 #include "source/http/codec.h"
+#include "source/http/h2/client_codec.h"
 #include "source/http/h2/keepalive.h"
 #include "source/net/connection.h"
 #include "source/upstream/call/attempt.h"
@@ -58,6 +59,7 @@ class PoolConnection final : public net::ConnectionSink,
   std::unique_ptr<net::Connection> connection_;
   std::shared_ptr<const CodecSettings> settings_;
   std::unique_ptr<http::ClientCodec> codec_;
+  http::h2::ClientCodec* h2_ = nullptr;     // it, where it speaks HTTP/2
   http::h1::Counters h1_counters_;
   http::h2::Counters h2_counters_;
   http::h2::Keepalive keepalive_;
@@ -117,6 +119,7 @@ class HostPool final {
   uint32_t pending_count_ = 0;
   uint32_t connecting_count_ = 0;
   uint32_t connections_ = 0;
+  uint32_t peer_streams_ = 100;             // HTTP/2: that one connection may have at once, as the host's SETTINGS said last
   bool draining_ = false;
 };
 
