@@ -31,10 +31,10 @@ void NetworkChain::drain() {
   if (!over_) filter_->onDrain();
 }
 
-void NetworkChain::closeAfterFlush(base::Nanos linger, std::string_view details) {
+void NetworkChain::closeAfterFlush(base::Nanos linger, std::string_view details, bool peer_is_done) {
   if (over_) return;
   if (info_.termination_details.empty()) info_.termination_details = details;
-  connection_->closeAfterFlush(linger);
+  connection_->closeAfterFlush(linger, peer_is_done);
 }
 
 void NetworkChain::closeNow(std::string_view details) {

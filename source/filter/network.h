@@ -84,7 +84,7 @@ class NetworkChain final : public net::ConnectionSink, public event::Retired, pu
   void drain();
   void update(ChainRef part);                // a paired chain of a new listener version
   // By the filter: ends the connection. `details` (static) goes to the access log's termination details.
-  void closeAfterFlush(base::Nanos linger, std::string_view details = {});
+  void closeAfterFlush(base::Nanos linger, std::string_view details = {}, bool peer_is_done = false);
   void closeNow(std::string_view details = {});
   void closeReset(std::string_view details = {});
 

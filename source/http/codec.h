@@ -114,6 +114,9 @@ class ServerCodec {
   virtual bool finished() const = 0;             // close once `out` is written
   // Half-close once `out` is written: an H1 tunnel's way out is at its end while its way in goes on.
   virtual bool outputFinished() const { return false; }
+  // With finished(): the client announced that its last request was the last, and that request was read to its end. The
+  // connection need not wait for the client's FIN.
+  virtual bool clientIsDone() const { return false; }
   virtual size_t openStreams() const = 0;
 };
 

@@ -47,7 +47,7 @@ Connection::~Connection() { release(); }
 
 void Connection::release() {
   if (fd_ < 0) return;
-  loop_.remove(fd_, *this);
+  loop_.forget(*this);  // the kernel does the rest on close: this is the description's only descriptor
   base::TaggedNode<event::FlushTag>::unlink();
   refeed_.unlink();
   timer_.cancel();
@@ -57,11 +57,13 @@ void Connection::release() {
 }
 
 void Connection::startAccepted(base::Buffer& prefix) {
-  if (!prefix.empty()) transport_->prime(prefix);
+  if (!prefix.empty()) {
+    transport_->prime(prefix);
+    readable_ = true;
+  }
   phase_ = Phase::kHandshake;
+  // A fresh socket is writable: that edge begins the work, and says whether there is something to read.
   loop_.add(fd_, *this, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
-  readable_ = true;
-  loop_.makeReady(*this);
 }
 
 void Connection::startConnect(base::Nanos timeout) {
@@ -227,15 +229,19 @@ void Connection::flush() {
 }
 
 void Connection::afterWrite() {
-  const bool empty = out_.empty() && !transport_->hasSealed();
+  bool empty = out_.empty() && !transport_->hasSealed();
+  const bool last = phase_ == Phase::kClosing && (eof_ || (peer_is_done_ && !readable_));
+  if (empty && last && transport_->security() == nullptr) {
+    fail(CloseReason::kLocal);  // close(2) says FIN as well
+    return;
+  }
   if (empty && finish_ && !finished_) {
     finished_ = true;
     if (transport_->finishWriting(fd_) == IoState::kAgain) writable_ = false;  // its last words wait for room
   }
   if (phase_ == Phase::kClosing) {
-    if (empty && eof_) {
-      fail(CloseReason::kLocal);
-    }
+    empty = empty && !transport_->hasSealed();  // close_notify may still wait
+    if (empty && last) fail(CloseReason::kLocal);
     return;
   }
   if (out_.size() > limit_) {
@@ -252,13 +258,14 @@ void Connection::finishWriting() {
   loop_.dirty(*this);
 }
 
-void Connection::closeAfterFlush(base::Nanos linger) {
+void Connection::closeAfterFlush(base::Nanos linger, bool peer_is_done) {
   if (phase_ == Phase::kClosed || phase_ == Phase::kClosing) return;
   if (phase_ == Phase::kOpen) sink_->onFlush(out_);
   phase_ = Phase::kClosing;
   paused_ = 0;
   in_.clear();
   finish_ = true;
+  peer_is_done_ = peer_is_done;
   linger_ = linger > 0 ? linger : base::kMilli;
   timer_.armIn(linger_);
   loop_.dirty(*this);

@@ -73,7 +73,10 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   void wantFeed() { loop_.defer(refeed_); }
 
   void finishWriting();                                   // FIN / close_notify after what is in `out`
-  void closeAfterFlush(base::Nanos linger);               // writes `out`, FIN, waits for the peer's end at most `linger`; then onClosed(kLocal)
+  // Writes `out`, FIN, waits for the peer's end at most `linger`; then onClosed(kLocal). `peer_is_done`: the peer announced
+  // that it says no more (`connection: close`), so the socket closes with the last byte, unless unread bytes would turn
+  // that into a reset which costs the peer our last words.
+  void closeAfterFlush(base::Nanos linger, bool peer_is_done = false);
   void closeNow();                                        // no event; unsent bytes are dropped
   void closeReset();                                      // the same with an RST
 
@@ -133,6 +136,7 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   bool over_limit_ = false;
   bool finish_ = false;               // FIN after `out`
   bool finished_ = false;             // FIN is out
+  bool peer_is_done_ = false;         // no end of the peer is waited for
   bool big_reads_ = false;            // the last read filled its room
 };
 

@@ -150,6 +150,43 @@ TEST_F(ConnectionTest, CloseAfterFlushWritesAllThenEnds) {
   EXPECT_EQ(sink_.closed, CloseReason::kLocal);
 }
 
+TEST_F(ConnectionTest, APeerThatIsDoneIsNotWaitedFor) {
+  connection_->out().append("last words");
+  connection_->closeAfterFlush(base::kSecond, true);
+  turns();
+  EXPECT_EQ(sink_.closed, CloseReason::kLocal);
+  EXPECT_EQ(peerReads(), "last words");
+  char byte;
+  EXPECT_EQ(::recv(fds_[1], &byte, 1, MSG_DONTWAIT), 0);
+}
+
+TEST_F(ConnectionTest, APeerThatIsDoneGetsAllOfAnAnswerThatTheSocketDoesNotTakeAtOnce) {
+  connection_->out().append(std::string(4 << 20, 'x'));
+  connection_->closeAfterFlush(base::kSecond, true);
+  turns();
+  EXPECT_EQ(sink_.closed, CloseReason::kNone);
+  size_t got = 0;
+  for (int i = 0; i < 10000 && got < (4u << 20); ++i) {
+    got += peerReads().size();
+    turns();
+  }
+  EXPECT_EQ(got, 4u << 20);
+  EXPECT_EQ(sink_.closed, CloseReason::kLocal);
+}
+
+TEST_F(ConnectionTest, UnreadBytesOfAPeerThatClaimedToBeDoneDoNotCostItTheAnswer) {
+  connection_->pauseReading(Connection::kPauseUpstream);
+  ASSERT_EQ(::write(fds_[1], "more", 4), 4);
+  turns();
+  connection_->out().append("last words");
+  connection_->closeAfterFlush(base::kSecond, true);
+  turns();
+  EXPECT_EQ(sink_.closed, CloseReason::kLocal);
+  EXPECT_EQ(peerReads(), "last words");
+  char byte;
+  EXPECT_EQ(::recv(fds_[1], &byte, 1, MSG_DONTWAIT), 0);   // an end, not a reset
+}
+
 TEST_F(ConnectionTest, WhileClosingItReadsOnlySoMuchAway) {  // matrix: 089
   connection_->closeAfterFlush(base::kSecond);
   const std::string piece(65536, 'x');

@@ -1,21 +1,9 @@
 #include "source/http/h1/client_codec.h"
 
-#include <algorithm>
+#include "source/http/h1/event_scope.h"
 
 namespace outrider::http::h1 {
 namespace {
-
-class Event {
- public:
-  explicit Event(bool& flag) : flag_(flag) {
-    OUTRIDER_DCHECK(!flag_);
-    flag_ = true;
-  }
-  ~Event() { flag_ = false; }
-
- private:
-  bool& flag_;
-};
 
 // A request without a body says so, unless its method never has one (as Envoy).
 bool expectsNoBody(std::string_view method) {
@@ -29,11 +17,10 @@ ClientStream& ClientCodec::newStream(ResponseSink& sink) {
   stream_ = &sink;
   phase_ = Phase::kHead;
   request_ = Request::kNone;
-  out_body_ = OutBody::kNone;
+  out_body_.start(OutBody::kNone);
   context_ = ResponseContext();
   reusable_ = paused_ = writer_waits_ = tunnel_in_done_ = failed_ = false;
   informational_ = 0;
-  out_remaining_ = 0;
   finder_.start();
   return *this;
 }
@@ -50,26 +37,23 @@ void ClientCodec::sendHead(const RequestHead& head, bool last) {
   const Header* length = head.headers.find(HeaderId::kContentLength);
   const bool has_length = length != nullptr && parseContentLength(length->value(), bytes);
   if (context_.connect_request || context_.upgrade_request) {
-    out_body_ = OutBody::kTunnel;
+    out_body_.start(OutBody::kTunnel);
   } else if (last) {
-    out_body_ = OutBody::kNone;
+    out_body_.start(OutBody::kNone);
     // A length that no body will meet must not go out.
     zero_length = (length == nullptr && !expectsNoBody(head.method)) || (length != nullptr && (!has_length || bytes > 0));
   } else if (has_length) {
-    out_body_ = OutBody::kLength;
-    out_remaining_ = bytes;
+    out_body_.start(OutBody::kLength, bytes);
   } else {
-    out_body_ = OutBody::kChunked;
+    out_body_.start(OutBody::kChunked);
   }
   request_ = Request::kBody;
-  if (!encodeRequestHead(head, zero_length, out_body_, out_)) {
+  if (!encodeRequestHead(head, zero_length, out_body_.kind(), out_)) {
     request_ = Request::kDone;
-    failed_ = true;
-    stop();
-    sink_.onWantFeed();
+    fail();
     return;
   }
-  if (last && out_body_ != OutBody::kTunnel) {
+  if (last && out_body_.kind() != OutBody::kTunnel) {
     requestDone();
   } else {
     sink_.onOutput();
@@ -82,34 +66,10 @@ Room ClientCodec::sendData(base::Buffer& data, bool last) {
     data.clear();
     return Room::kMore;
   }
-  const size_t size = data.size();
-  switch (out_body_) {
-    case OutBody::kNone:
-      data.clear();
-      break;
-    case OutBody::kLength:
-      if (size > out_remaining_) {
-        // More than was announced would be read as the next request.
-        data.clear();
-        failed_ = true;
-        stop();
-        sink_.onWantFeed();
-        return Room::kMore;
-      }
-      out_.move(data);
-      out_remaining_ -= size;
-      break;
-    case OutBody::kChunked:
-      if (size > 0) {
-        encodeChunk(data, last, out_);
-      } else if (last) {
-        out_.append(std::string_view("0\r\n\r\n"));
-      }
-      break;
-    case OutBody::kUntilClose:
-    case OutBody::kTunnel:
-      out_.move(data);
-      break;
+  if (!out_body_.write(data, last, out_)) {
+    data.clear();
+    fail();
+    return Room::kMore;
   }
   if (last) {
     requestDone();
@@ -124,10 +84,7 @@ Room ClientCodec::sendData(base::Buffer& data, bool last) {
 void ClientCodec::sendTrailers(const HeaderMap& trailers) {
   OUTRIDER_DCHECK(stream_ != nullptr && !in_event_);
   if (request_ != Request::kBody) return;
-  if (out_body_ == OutBody::kChunked &&
-      (!settings_.enable_trailers || trailers.empty() || !encodeTrailers(trailers, out_))) {
-    out_.append(std::string_view("0\r\n\r\n"));
-  }
+  out_body_.writeTrailers(trailers, settings_.enable_trailers, out_);
   requestDone();
 }
 
@@ -135,17 +92,21 @@ void ClientCodec::requestDone() {
   request_ = Request::kDone;
   writer_waits_ = false;
   sink_.onOutput();
-  if (out_body_ == OutBody::kLength && out_remaining_ > 0) {
-    // Fewer bytes than announced: the peer waits for more, which never comes.
-    failed_ = true;
-    stop();
-    sink_.onWantFeed();
+  if (out_body_.incomplete()) {
+    fail();   // the peer waits for what never comes
     return;
   }
   if (phase_ == Phase::kTunnel) {
     output_finished_ = true;
     if (tunnel_in_done_) sink_.onWantFeed();
   }
+}
+
+// Told from feed(), which this asks for.
+void ClientCodec::fail() {
+  failed_ = true;
+  stop();
+  sink_.onWantFeed();
 }
 
 void ClientCodec::reset(ResetReason) {
@@ -171,7 +132,7 @@ Feed ClientCodec::feed(base::Buffer& in) {
   if (failed_ && stream_ != nullptr) endExchange(ResetReason::kLocal, {});
   if (done_to_tell_) {
     done_to_tell_ = false;
-    Event event(in_event_);
+    const EventScope event(in_event_);
     sink_.onStreamDone();
   }
   Feed answer = Feed::kMore;
@@ -195,7 +156,7 @@ Feed ClientCodec::feedIdle(base::Buffer& in) {
   const bool unasked = !in.empty();
   stop();
   if (unasked) {
-    Event event(in_event_);
+    const EventScope event(in_event_);
     sink_.onConnectionError("http1.codec_error");
   }
   return Feed::kFinished;
@@ -227,12 +188,12 @@ Feed ClientCodec::feedHead(base::Buffer& in, bool& again) {
   again = true;
   if (head->status < 200 && head->status != 101) {
     if (++informational_ > settings_.max_informational) return again = false, broken({502, "http1.codec_error"});
-    Event event(in_event_);
+    const EventScope event(in_event_);
     stream_->onInformational(*head);
     return Feed::kMore;
   }
   // A refused tunnel leaves the peer free to read what follows as it likes.
-  if (out_body_ == OutBody::kTunnel) head->keep_alive = false;
+  if (out_body_.kind() == OutBody::kTunnel) head->keep_alive = false;
   reusable_ = head->keep_alive;
   const bool last = framing.body == Framing::Body::kNone || (framing.body == Framing::Body::kLength && framing.length == 0);
   if (framing.body == Framing::Body::kTunnel) {
@@ -243,7 +204,7 @@ Feed ClientCodec::feedHead(base::Buffer& in, bool& again) {
     body_.start(framing);
   }
   {
-    Event event(in_event_);
+    const EventScope event(in_event_);
     stream_->onResponseHead(*head, last);
   }
   if (last) responseDone(in);
@@ -259,7 +220,7 @@ Feed ClientCodec::feedBody(base::Buffer& in, bool& again) {
     case BodyReader::Status::kMore: {
       const bool whole = input_finished_ && body_.untilClose();
       if (!piece_.empty() || whole) {
-        Event event(in_event_);
+        const EventScope event(in_event_);
         stream_->onResponseData(piece_, whole);
       }
       if (whole) {
@@ -270,7 +231,7 @@ Feed ClientCodec::feedBody(base::Buffer& in, bool& again) {
     }
     case BodyReader::Status::kDone: {
       {
-        Event event(in_event_);
+        const EventScope event(in_event_);
         stream_->onResponseData(piece_, true);
       }
       responseDone(in);
@@ -279,7 +240,7 @@ Feed ClientCodec::feedBody(base::Buffer& in, bool& again) {
     }
     case BodyReader::Status::kTrailers:
       if (!piece_.empty()) {
-        Event event(in_event_);
+        const EventScope event(in_event_);
         stream_->onResponseData(piece_, false);
       }
       if (deliverTrailers(in)) responseDone(in);
@@ -288,7 +249,7 @@ Feed ClientCodec::feedBody(base::Buffer& in, bool& again) {
     case BodyReader::Status::kError:
       // What came before the fault is the owner's; the end says that it is not all.
       if (!piece_.empty()) {
-        Event event(in_event_);
+        const EventScope event(in_event_);
         stream_->onResponseData(piece_, false);
       }
       return broken(error);
@@ -297,16 +258,13 @@ Feed ClientCodec::feedBody(base::Buffer& in, bool& again) {
 }
 
 bool ClientCodec::deliverTrailers(base::Buffer& in) {
-  base::Arena& arena = stream_->arena();
-  const size_t size = body_.trailerBytes();
-  char* const raw = takeHead(in, size, arena);
-  auto* trailers = arena.make<HeaderMap>(arena);
   CodecError error;
-  if (!parseTrailers(raw, size, settings_, counters_, *trailers, error)) {
+  HeaderMap* const trailers = takeTrailers(in, body_.trailerBytes(), stream_->arena(), settings_, counters_, error);
+  if (trailers == nullptr) {
     broken(error);
     return false;
   }
-  Event event(in_event_);
+  const EventScope event(in_event_);
   if (settings_.enable_trailers && !trailers->empty()) {
     stream_->onResponseTrailers(*trailers);
   } else {
@@ -321,7 +279,7 @@ Feed ClientCodec::feedTunnel(base::Buffer& in) {
     if (!in.empty() || input_finished_) {
       piece_.move(in);
       tunnel_in_done_ = input_finished_;
-      Event event(in_event_);
+      const EventScope event(in_event_);
       stream_->onResponseData(piece_, input_finished_);
     }
   }
@@ -353,7 +311,7 @@ void ClientCodec::endExchange(ResetReason reason, std::string_view details) {
   ResponseSink* const stream = stream_;
   stream_ = nullptr;
   failed_ = false;
-  Event event(in_event_);
+  const EventScope event(in_event_);
   if (stream != nullptr) stream->onEnd(reason, details);
   sink_.onStreamDone();
 }
@@ -368,7 +326,7 @@ void ClientCodec::stop() {
 void ClientCodec::onOutputDrained() {
   if (!writer_waits_ || stream_ == nullptr) return;
   writer_waits_ = false;
-  Event event(in_event_);
+  const EventScope event(in_event_);
   stream_->onRoom();
 }
 

@@ -62,6 +62,7 @@ class ClientCodec final : public http::ClientCodec, private http::ClientStream {
   void requestDone();
   Feed broken(const CodecError& error);
   void endExchange(ResetReason reason, std::string_view details);
+  void fail();
   void stop();
 
   const Settings& settings_;
@@ -84,7 +85,7 @@ class ClientCodec final : public http::ClientCodec, private http::ClientStream {
   // of the open exchange
   ResponseSink* stream_ = nullptr;
   Request request_ = Request::kNone;
-  OutBody out_body_ = OutBody::kNone;
+  BodyWriter out_body_;
   ResponseContext context_;
   bool reusable_ = false;
   bool paused_ = false;
@@ -92,7 +93,6 @@ class ClientCodec final : public http::ClientCodec, private http::ClientStream {
   bool tunnel_in_done_ = false;
   bool failed_ = false;            // our own side cannot go on; told from feed()
   uint32_t informational_ = 0;
-  uint64_t out_remaining_ = 0;
 };
 
 }  // namespace outrider::http::h1

@@ -341,4 +341,15 @@ void encodeChunk(base::Buffer& data, bool last, base::Buffer& out) {
   out.append(last ? std::string_view("\r\n0\r\n\r\n") : std::string_view("\r\n"));
 }
 
+void BodyWriter::fillUp(base::Buffer& data, base::Buffer& out) {
+  out.move(data, static_cast<size_t>(remaining_));
+  data.clear();
+  remaining_ = 0;
+}
+
+void BodyWriter::writeTrailers(const HeaderMap& trailers, bool allowed, base::Buffer& out) {
+  if (kind_ != OutBody::kChunked) return;
+  if (!allowed || trailers.empty() || !encodeTrailers(trailers, out)) out.append(kLastChunk);
+}
+
 }  // namespace outrider::http::h1

@@ -699,6 +699,8 @@ bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counter
   return responseFraming(seen, settings, context, head, framing, error);
 }
 
+namespace {
+
 bool parseTrailers(char* raw, size_t size, const Settings& settings, Counters& counters, HeaderMap& trailers, CodecError& error) {
   RawField fields[kMostFields];
   const FieldsResult result = kernels().fields(raw, raw + size, fields, std::min(settings.max_headers, kMostFields),
@@ -721,6 +723,15 @@ bool parseTrailers(char* raw, size_t size, const Settings& settings, Counters& c
     trailers.add(id, name, {field.value, field.value_size});
   }
   return true;
+}
+
+}  // namespace
+
+HeaderMap* takeTrailers(base::Buffer& in, size_t size, base::Arena& arena, const Settings& settings, Counters& counters,
+                        CodecError& error) {
+  char* const raw = takeHead(in, size, arena);
+  auto* trailers = arena.make<HeaderMap>(arena);
+  return parseTrailers(raw, size, settings, counters, *trailers, error) ? trailers : nullptr;
 }
 
 }  // namespace outrider::http::h1

@@ -46,7 +46,7 @@ class HeadFinder final {
 // Moves the first `size` bytes of `in` into `arena`, padded.
 char* takeHead(base::Buffer& in, size_t size, base::Arena& arena);
 
-// Each returns true, or false with `error` set.
+// True, or false with `error` set.
 bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters& counters, std::string_view scheme,
                       RequestHead& head, Framing& framing, CodecError& error);
 
@@ -59,7 +59,9 @@ struct ResponseContext {
 bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counters& counters, const ResponseContext& context,
                        ResponseHead& head, Framing& framing, CodecError& error);
 
-bool parseTrailers(char* raw, size_t size, const Settings& settings, Counters& counters, HeaderMap& trailers, CodecError& error);
+// Takes a trailer section of `size` bytes from the front of `in`; the map is in `arena`. Null with `error` set.
+HeaderMap* takeTrailers(base::Buffer& in, size_t size, base::Arena& arena, const Settings& settings, Counters& counters,
+                        CodecError& error);
 
 // 1*19DIGIT and nothing else.
 bool parseContentLength(std::string_view text, uint64_t& length);

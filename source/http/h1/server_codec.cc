@@ -1,24 +1,8 @@
 #include "source/http/h1/server_codec.h"
 
-#include <algorithm>
+#include "source/http/h1/event_scope.h"
 
 namespace outrider::http::h1 {
-namespace {
-
-// Debug builds find sinks that call back into the codec from an event.
-class Event {
- public:
-  explicit Event(bool& flag) : flag_(flag) {
-    OUTRIDER_DCHECK(!flag_);
-    flag_ = true;
-  }
-  ~Event() { flag_ = false; }
-
- private:
-  bool& flag_;
-};
-
-}  // namespace
 
 Feed ServerCodec::feed(base::Buffer& in) {
   OUTRIDER_DCHECK(!in_event_);
@@ -39,7 +23,7 @@ Feed ServerCodec::feed(base::Buffer& in) {
   }
   if (idle_to_tell_ && stream_ == nullptr) {
     idle_to_tell_ = false;
-    Event event(in_event_);
+    const EventScope event(in_event_);
     sink_.onIdle();
   }
   return answer;
@@ -101,7 +85,7 @@ Feed ServerCodec::feedHead(base::Buffer& in, bool& again) {
   if (!parseRequestHead(raw, size, settings_, counters_, scheme_, *head, framing, error)) {
     malformed_ = close_after_ = true;
     phase_ = Phase::kStop;
-    Event event(in_event_);
+    const EventScope event(in_event_);
     stream_->onMalformed(error);
     return Feed::kFinished;
   }
@@ -110,7 +94,7 @@ Feed ServerCodec::feedHead(base::Buffer& in, bool& again) {
   connect_request_ = head->isConnect();
   upgrade_request_ = !head->upgrade.empty();
   expects_continue_ = head->expect_continue;
-  close_after_ = !head->keep_alive;
+  client_closes_ = close_after_ = !head->keep_alive;
   const bool last = framing.body == Framing::Body::kNone;
   if (last) {
     phase_ = Phase::kWait;
@@ -120,7 +104,7 @@ Feed ServerCodec::feedHead(base::Buffer& in, bool& again) {
     phase_ = Phase::kBody;
     body_.start(framing);
   }
-  Event event(in_event_);
+  const EventScope event(in_event_);
   stream_->onRequestHead(*head, last);
   again = true;
   return Feed::kMore;
@@ -130,11 +114,11 @@ void ServerCodec::openStream() {
   ++id_;
   skipped_empty_line_ = false;
   reply_ = Reply::kNone;
-  out_body_ = OutBody::kNone;
+  out_body_.start(OutBody::kNone);
   close_after_ = end_due_ = head_request_ = connect_request_ = upgrade_request_ = false;
   expects_continue_ = malformed_ = paused_ = writer_waits_ = tunnel_in_done_ = false;
-  bytes_in_ = out_remaining_ = drained_ = 0;
-  Event event(in_event_);
+  bytes_in_ = drained_ = 0;
+  const EventScope event(in_event_);
   stream_ = &sink_.onNewStream(*this);
 }
 
@@ -143,7 +127,7 @@ Feed ServerCodec::openMalformed(const CodecError& error) {
   openStream();
   malformed_ = close_after_ = true;
   phase_ = Phase::kStop;
-  Event event(in_event_);
+  const EventScope event(in_event_);
   stream_->onMalformed(error);
   return Feed::kFinished;
 }
@@ -160,20 +144,20 @@ Feed ServerCodec::feedBody(base::Buffer& in, bool& again) {
   switch (status) {
     case BodyReader::Status::kMore:
       if (!piece_.empty()) {
-        Event event(in_event_);
+        const EventScope event(in_event_);
         stream_->onRequestData(piece_, false);
       }
       return input_finished_ ? cutShort() : Feed::kMore;
     case BodyReader::Status::kDone: {
       endRequest();
-      Event event(in_event_);
+      const EventScope event(in_event_);
       stream_->onRequestData(piece_, true);
       again = true;
       return Feed::kMore;
     }
     case BodyReader::Status::kTrailers:
       if (!piece_.empty()) {
-        Event event(in_event_);
+        const EventScope event(in_event_);
         stream_->onRequestData(piece_, false);
       }
       deliverTrailers(in);
@@ -183,7 +167,7 @@ Feed ServerCodec::feedBody(base::Buffer& in, bool& again) {
       piece_.clear();
       malformed_ = close_after_ = true;
       phase_ = Phase::kStop;
-      Event event(in_event_);
+      const EventScope event(in_event_);
       stream_->onMalformed(error);
       return Feed::kFinished;
     }
@@ -204,20 +188,17 @@ void ServerCodec::endRequest() {
 }
 
 void ServerCodec::deliverTrailers(base::Buffer& in) {
-  base::Arena& arena = stream_->arena();
-  const size_t size = body_.trailerBytes();
-  char* const raw = takeHead(in, size, arena);
-  auto* trailers = arena.make<HeaderMap>(arena);
   CodecError error;
-  if (!parseTrailers(raw, size, settings_, counters_, *trailers, error)) {
+  HeaderMap* const trailers = takeTrailers(in, body_.trailerBytes(), stream_->arena(), settings_, counters_, error);
+  if (trailers == nullptr) {
     malformed_ = close_after_ = true;
     phase_ = Phase::kStop;
-    Event event(in_event_);
+    const EventScope event(in_event_);
     stream_->onMalformed(error);
     return;
   }
   endRequest();
-  Event event(in_event_);
+  const EventScope event(in_event_);
   if (settings_.enable_trailers && !trailers->empty()) {
     stream_->onRequestTrailers(*trailers);
   } else {
@@ -236,7 +217,7 @@ Feed ServerCodec::feedTunnel(base::Buffer& in) {
     bytes_in_ += piece_.size();
     tunnel_in_done_ = input_finished_;
     {
-      Event event(in_event_);
+      const EventScope event(in_event_);
       stream_->onRequestData(piece_, input_finished_);
     }
     if (tunnel_in_done_ && reply_ == Reply::kDone) {
@@ -283,9 +264,9 @@ void ServerCodec::sendInformational(const ResponseHead& head) {
 // Decides how the body goes out. Returns whether the connection must close behind it.
 bool ServerCodec::replyFraming(const ResponseHead& head, bool last, bool& zero_length) {
   zero_length = false;
-  out_body_ = OutBody::kNone;
+  out_body_.start(OutBody::kNone);
   if ((head.status == 101 && upgrade_request_) || (connect_request_ && head.status >= 200 && head.status < 300)) {
-    out_body_ = OutBody::kTunnel;
+    out_body_.start(OutBody::kTunnel);
     return true;
   }
   if (head_request_ || head.status == 304 || head.status == 204 || head.status < 200) return false;
@@ -297,8 +278,7 @@ bool ServerCodec::replyFraming(const ResponseHead& head, bool last, bool& zero_l
       zero_length = true;
       return false;
     }
-    out_body_ = OutBody::kLength;
-    out_remaining_ = bytes;
+    out_body_.start(OutBody::kLength, bytes);
     return false;
   }
   if (last) {
@@ -306,15 +286,15 @@ bool ServerCodec::replyFraming(const ResponseHead& head, bool last, bool& zero_l
     return false;
   }
   if (protocol_ == Protocol::kHttp10) {
-    out_body_ = OutBody::kUntilClose;
+    out_body_.start(OutBody::kUntilClose);
     return true;
   }
-  out_body_ = OutBody::kChunked;
+  out_body_.start(OutBody::kChunked);
   return false;
 }
 
 ConnectionLine ServerCodec::connectionLine(const ResponseHead& head) const {
-  if (out_body_ == OutBody::kTunnel) return connect_request_ ? ConnectionLine::kNone : ConnectionLine::kUpgrade;
+  if (out_body_.kind() == OutBody::kTunnel) return connect_request_ ? ConnectionLine::kNone : ConnectionLine::kUpgrade;
   if (close_after_ || hasToken(head.headers.get(HeaderId::kConnection), "close")) return ConnectionLine::kClose;
   return protocol_ == Protocol::kHttp10 ? ConnectionLine::kKeepAlive : ConnectionLine::kNone;
 }
@@ -323,7 +303,7 @@ void ServerCodec::sendHead(const ResponseHead& head, bool last) {
   OUTRIDER_DCHECK(stream_ != nullptr && reply_ == Reply::kNone && !in_event_);
   bool zero_length = false;
   if (replyFraming(head, last, zero_length) || closing_ || input_finished_ || !head.keep_alive) close_after_ = true;
-  if (phase_ == Phase::kHold && out_body_ != OutBody::kTunnel) close_after_ = true;   // what waits is nobody's request
+  if (phase_ == Phase::kHold && out_body_.kind() != OutBody::kTunnel) close_after_ = true;   // what waits is nobody's request
   // The client may never send the body it asked leave for; a long rest is not worth reading.
   if (phase_ == Phase::kBody && (expects_continue_ || body_.remaining() > settings_.drain_limit)) close_after_ = true;
   const ConnectionLine line = connectionLine(head);
@@ -331,7 +311,7 @@ void ServerCodec::sendHead(const ResponseHead& head, bool last) {
   // To HEAD, the framing that GET would have got (RFC 9110 9.3.2), as Envoy.
   const bool would_chunk = head_request_ && protocol_ != Protocol::kHttp10 && head.status >= 200 && head.status != 204 &&
                            head.status != 304 && !head.headers.has(HeaderId::kContentLength);
-  if (!encodeResponseHead(head, protocol_, zero_length, would_chunk ? OutBody::kChunked : out_body_, line, out_)) {
+  if (!encodeResponseHead(head, protocol_, zero_length, would_chunk ? OutBody::kChunked : out_body_.kind(), line, out_)) {
     // Nothing of it may reach the client; the connection ends instead.
     reply_ = Reply::kDone;
     close_after_ = true;
@@ -339,7 +319,7 @@ void ServerCodec::sendHead(const ResponseHead& head, bool last) {
     return;
   }
   reply_ = Reply::kBody;
-  if (out_body_ == OutBody::kTunnel) {
+  if (out_body_.kind() == OutBody::kTunnel) {
     phase_ = Phase::kTunnel;
     wantFeed();
   }
@@ -356,34 +336,9 @@ Room ServerCodec::sendData(base::Buffer& data, bool last) {
     data.clear();
     return Room::kMore;
   }
-  const size_t size = data.size();
-  switch (out_body_) {
-    case OutBody::kNone:
-      data.clear();
-      break;
-    case OutBody::kLength:
-      if (size > out_remaining_) {
-        // More than was announced would be read as the next answer.
-        out_.move(data, static_cast<size_t>(out_remaining_));
-        data.clear();
-        out_remaining_ = 0;
-        close_after_ = true;
-      } else {
-        out_.move(data);
-        out_remaining_ -= size;
-      }
-      break;
-    case OutBody::kChunked:
-      if (size > 0) {
-        encodeChunk(data, last, out_);
-      } else if (last) {
-        out_.append(std::string_view("0\r\n\r\n"));
-      }
-      break;
-    case OutBody::kUntilClose:
-    case OutBody::kTunnel:
-      out_.move(data);
-      break;
+  if (!out_body_.write(data, last, out_)) {
+    out_body_.fillUp(data, out_);
+    close_after_ = true;
   }
   if (last) {
     replied();
@@ -397,10 +352,7 @@ Room ServerCodec::sendData(base::Buffer& data, bool last) {
 
 void ServerCodec::sendTrailers(const HeaderMap& trailers) {
   OUTRIDER_DCHECK(stream_ != nullptr && !in_event_);
-  if (reply_ == Reply::kBody && out_body_ == OutBody::kChunked &&
-      (!settings_.enable_trailers || trailers.empty() || !encodeTrailers(trailers, out_))) {
-    out_.append(std::string_view("0\r\n\r\n"));
-  }
+  if (reply_ == Reply::kBody) out_body_.writeTrailers(trailers, settings_.enable_trailers, out_);
   if (reply_ != Reply::kDone) replied();
 }
 
@@ -419,9 +371,10 @@ void ServerCodec::replied() {
     return;
   }
   // Fewer bytes than announced: only the connection's end tells the client.
-  if (out_body_ == OutBody::kLength && out_remaining_ > 0) close_after_ = true;
+  if (out_body_.incomplete()) close_after_ = true;
   end_due_ = true;
   if (close_after_ || closing_ || malformed_) {
+    client_is_done_ = client_closes_ && phase_ == Phase::kWait;
     stop();
   } else if (phase_ == Phase::kBody) {
     phase_ = Phase::kDrain;
@@ -438,7 +391,7 @@ void ServerCodec::endExchange(ResetReason reason) {
   end_due_ = false;
   idle_to_tell_ = true;
   paused_ = false;
-  Event event(in_event_);
+  const EventScope event(in_event_);
   if (stream != nullptr) stream->onEnd(reason);
 }
 
@@ -474,7 +427,7 @@ void ServerCodec::onOutputDrained() {
   }
   if (writer_waits_ && stream_ != nullptr) {
     writer_waits_ = false;
-    Event event(in_event_);
+    const EventScope event(in_event_);
     stream_->onRoom();
   }
 }

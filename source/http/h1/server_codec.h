@@ -35,6 +35,7 @@ class ServerCodec final : public http::ServerCodec, private http::ServerStream {
   void resetAll(ResetReason reason) override;
   bool finished() const override { return finished_; }
   bool outputFinished() const override { return output_finished_; }
+  bool clientIsDone() const override { return client_is_done_; }
   size_t openStreams() const override { return stream_ != nullptr ? 1 : 0; }
 
  private:
@@ -89,6 +90,8 @@ class ServerCodec final : public http::ServerCodec, private http::ServerStream {
   bool finished_ = false;
   bool output_finished_ = false;   // a tunnel's way to the client is at its end
   bool input_finished_ = false;    // the client half-closed
+  bool client_closes_ = false;     // the latest head said that no other follows
+  bool client_is_done_ = false;    // and all of that request was read when the answer was complete
   bool skipped_empty_line_ = false;
   bool idle_to_tell_ = false;      // onIdle() is due
   bool wait_for_output_ = false;   // reading stopped at the output limit
@@ -102,7 +105,7 @@ class ServerCodec final : public http::ServerCodec, private http::ServerStream {
   // of the open exchange
   RequestSink* stream_ = nullptr;
   Reply reply_ = Reply::kNone;
-  OutBody out_body_ = OutBody::kNone;
+  BodyWriter out_body_;
   bool close_after_ = false;
   bool end_due_ = false;           // onEnd() is due
   bool head_request_ = false;
@@ -114,7 +117,6 @@ class ServerCodec final : public http::ServerCodec, private http::ServerStream {
   bool writer_waits_ = false;      // sendData answered kFull
   bool tunnel_in_done_ = false;
   uint64_t bytes_in_ = 0;
-  uint64_t out_remaining_ = 0;     // OutBody::kLength
 };
 
 }  // namespace outrider::http::h1

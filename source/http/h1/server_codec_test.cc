@@ -188,6 +188,32 @@ TEST(H1Server, ClosesAfterTheAnswerWhenAskedTo) {
   EXPECT_TRUE(server.codec.finished());
 }
 
+TEST(H1Server, SaysThatTheClientIsDoneOnlyIfItSaidSoItselfAndAllOfItWasRead) {
+  const struct {
+    std::string request;
+    bool done;
+  } cases[] = {
+      {kGet + "Connection: close\r\n\r\n", true},
+      {kPost + "Connection: close\r\nContent-Length: 2\r\n\r\nab", true},
+      {kPost + "Connection: close\r\nContent-Length: 3\r\n\r\nab", false},   // one byte is on its way
+  };
+  for (const auto& each : cases) {
+    Server server;
+    server.feed(each.request);
+    server.sendHead(server.last(), 200, {}, true);
+    server.turn();
+    EXPECT_TRUE(server.codec.finished()) << each.request;
+    EXPECT_EQ(server.codec.clientIsDone(), each.done) << each.request;
+  }
+  Server server;   // it is the server that wants to close
+  server.codec.announceDrain();
+  server.answers_all = true;
+  server.feed(kGet + "\r\n");
+  server.turn();
+  EXPECT_TRUE(server.codec.finished());
+  EXPECT_FALSE(server.codec.clientIsDone());
+}
+
 TEST(H1Server, ClosesBehindAnAnswerThatAllowsNoOther) {  // matrix: 073
   Server server;
   server.feed(kGet + "\r\n");

@@ -187,7 +187,7 @@ void HttpServerConnection::onFlush(base::Buffer& out) {
 void HttpServerConnection::closeIfFinished() {
   if (closing_ || codec_ == nullptr || !codec_->finished() || codec_->openStreams() > 0) return;
   closing_ = true;
-  context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout);
+  context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout, {}, codec_->clientIsDone());
 }
 
 void HttpServerConnection::onRoom() {
