@@ -10,12 +10,14 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "source/base/absl_compat.h"
+#include "source/config/field_value.h"
 #include "source/config/schema.h"
 
 namespace outrider::config {
@@ -54,6 +56,13 @@ bool oneOf(std::string_view text, std::initializer_list<std::string_view> words)
     if (text == word) return true;
   }
   return false;
+}
+
+// The words of YAML 1.1; others are neither.
+std::optional<bool> yamlWord(std::string_view text) {
+  if (oneOf(text, {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"})) return true;
+  if (oneOf(text, {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"})) return false;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -296,12 +305,9 @@ bool FromNode::boolean(const Node& node, bool& out) {
     out = node.text == "true";
     return true;
   }
-  if (node.yaml && node.plain) {
-    if (oneOf(node.text, {"True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"})) return out = true;
-    if (oneOf(node.text, {"False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"})) {
-      out = false;
-      return true;
-    }
+  if (const auto word = node.yaml && node.plain ? yamlWord(node.text) : std::nullopt) {
+    out = *word;
+    return true;
   }
   problem(node, "is neither true nor false");
   return false;
@@ -387,16 +393,10 @@ bool FromNode::wellKnown(const Node& node, Message& out) {
       through(value);
       return true;
     }
-    case Descriptor::WELLKNOWNTYPE_DOUBLEVALUE:
-    case Descriptor::WELLKNOWNTYPE_FLOATVALUE:
-    case Descriptor::WELLKNOWNTYPE_INT64VALUE:
-    case Descriptor::WELLKNOWNTYPE_UINT64VALUE:
-    case Descriptor::WELLKNOWNTYPE_INT32VALUE:
-    case Descriptor::WELLKNOWNTYPE_UINT32VALUE:
-    case Descriptor::WELLKNOWNTYPE_STRINGVALUE:
-    case Descriptor::WELLKNOWNTYPE_BYTESVALUE:
-    case Descriptor::WELLKNOWNTYPE_BOOLVALUE: wrapper(node, out); return true;
-    default: return false;
+    default:
+      if (!isWrapper(type)) return false;
+      wrapper(node, out);
+      return true;
   }
 }
 
@@ -555,16 +555,7 @@ void FromNode::asValue(const Node& node, google::protobuf::Value& out) {
   }
   if (node.plain) {
     if (node.text == "true" || node.text == "false") return out.set_bool_value(node.text == "true");
-    static constexpr std::string_view kTrue[] = {"True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"};
-    static constexpr std::string_view kFalse[] = {"False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"};
-    if (node.yaml) {
-      for (const std::string_view word : kTrue) {
-        if (node.text == word) return out.set_bool_value(true);
-      }
-      for (const std::string_view word : kFalse) {
-        if (node.text == word) return out.set_bool_value(false);
-      }
-    }
+    if (const auto word = node.yaml ? yamlWord(node.text) : std::nullopt) return out.set_bool_value(*word);
     double value = 0;
     if (node.yaml ? yamlNumber(node.text, value) : jsonNumber(node.text, value)) return out.set_number_value(value);
   }

@@ -15,6 +15,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "source/base/absl_compat.h"
+#include "source/config/field_value.h"
 #include "source/config/readers.h"
 #include "source/config/schema.h"
 #include "udpa/annotations/sensitive.pb.h"
@@ -221,53 +222,46 @@ class Printer final {
   }
 
   static std::string keyText(const Message& entry, const FieldDescriptor& key) {
-    const Reflection& r = *entry.GetReflection();
-    switch (key.cpp_type()) {
-      case FieldDescriptor::CPPTYPE_STRING: return r.GetString(entry, &key);
-      case FieldDescriptor::CPPTYPE_INT32: return std::to_string(r.GetInt32(entry, &key));
-      case FieldDescriptor::CPPTYPE_INT64: return std::to_string(r.GetInt64(entry, &key));
-      case FieldDescriptor::CPPTYPE_UINT32: return std::to_string(r.GetUInt32(entry, &key));
-      case FieldDescriptor::CPPTYPE_UINT64: return std::to_string(r.GetUInt64(entry, &key));
-      case FieldDescriptor::CPPTYPE_BOOL: return r.GetBool(entry, &key) ? "true" : "false";
-      default: return {};
-    }
+    return visitValue(entry, key, -1, []<class T>(const T& value) -> std::string {
+      if constexpr (std::is_same_v<T, std::string>) {
+        return value;
+      } else if constexpr (std::is_same_v<T, bool>) {
+        return value ? "true" : "false";
+      } else if constexpr (std::is_integral_v<T>) {
+        return std::to_string(value);
+      } else {
+        return {};
+      }
+    });
   }
 
   // `at` < 0: the field itself; else the element.
   void value(const Message& in, const FieldDescriptor& one, int at) {
-    const Reflection& r = *in.GetReflection();
-    const bool single = at < 0;
-    switch (one.cpp_type()) {
-      case FieldDescriptor::CPPTYPE_INT32:
-        return whole(single ? r.GetInt32(in, &one) : r.GetRepeatedInt32(in, &one, at), false);
-      case FieldDescriptor::CPPTYPE_UINT32:
-        return whole(single ? r.GetUInt32(in, &one) : r.GetRepeatedUInt32(in, &one, at), false);
-      case FieldDescriptor::CPPTYPE_INT64:
-        return whole(single ? r.GetInt64(in, &one) : r.GetRepeatedInt64(in, &one, at), true);
-      case FieldDescriptor::CPPTYPE_UINT64:
-        return whole(single ? r.GetUInt64(in, &one) : r.GetRepeatedUInt64(in, &one, at), true);
-      case FieldDescriptor::CPPTYPE_DOUBLE:
-        return number(single ? r.GetDouble(in, &one) : r.GetRepeatedDouble(in, &one, at));
-      case FieldDescriptor::CPPTYPE_FLOAT:
-        return real(single ? r.GetFloat(in, &one) : r.GetRepeatedFloat(in, &one, at));
-      case FieldDescriptor::CPPTYPE_BOOL:
-        out_ += (single ? r.GetBool(in, &one) : r.GetRepeatedBool(in, &one, at)) && !secret_ ? "true" : "false";
-        return;
-      case FieldDescriptor::CPPTYPE_ENUM:
-        return enumeration(one, single ? r.GetEnumValue(in, &one) : r.GetRepeatedEnumValue(in, &one, at));
-      case FieldDescriptor::CPPTYPE_STRING: {
-        std::string scratch;
-        std::string_view text =
-            single ? r.GetStringReference(in, &one, &scratch) : r.GetRepeatedStringReference(in, &one, at, &scratch);
-        if (secret_) text = kRedacted;
-        if (one.type() != FieldDescriptor::TYPE_BYTES) return string(text);
-        std::string encoded;
-        absl::Base64Escape(base::toAbsl(text), &encoded);
-        return string(encoded);
+    visitValue(in, one, at, [&]<class T>(const T& value) {
+      if constexpr (std::is_same_v<T, bool>) {
+        out_ += value && !secret_ ? "true" : "false";
+      } else if constexpr (std::is_integral_v<T>) {
+        whole(value, sizeof(T) == 8);
+      } else if constexpr (std::is_same_v<T, double>) {
+        number(value);
+      } else if constexpr (std::is_same_v<T, float>) {
+        real(value);
+      } else if constexpr (std::is_same_v<T, EnumNumber>) {
+        enumeration(one, value.number);
+      } else if constexpr (std::is_same_v<T, std::string>) {
+        text(one, value);
+      } else {
+        message(value);
       }
-      case FieldDescriptor::CPPTYPE_MESSAGE:
-        return message(single ? r.GetMessage(in, &one) : r.GetRepeatedMessage(in, &one, at));
-    }
+    });
+  }
+
+  void text(const FieldDescriptor& one, std::string_view value) {
+    if (secret_) value = kRedacted;
+    if (one.type() != FieldDescriptor::TYPE_BYTES) return string(value);
+    std::string encoded;
+    absl::Base64Escape(base::toAbsl(value), &encoded);
+    string(encoded);
   }
 
   template <class T>
@@ -353,16 +347,10 @@ class Printer final {
         string(text);
         return true;
       }
-      case Descriptor::WELLKNOWNTYPE_DOUBLEVALUE:
-      case Descriptor::WELLKNOWNTYPE_FLOATVALUE:
-      case Descriptor::WELLKNOWNTYPE_INT64VALUE:
-      case Descriptor::WELLKNOWNTYPE_UINT64VALUE:
-      case Descriptor::WELLKNOWNTYPE_INT32VALUE:
-      case Descriptor::WELLKNOWNTYPE_UINT32VALUE:
-      case Descriptor::WELLKNOWNTYPE_STRINGVALUE:
-      case Descriptor::WELLKNOWNTYPE_BYTESVALUE:
-      case Descriptor::WELLKNOWNTYPE_BOOLVALUE: value(in, *in.GetDescriptor()->FindFieldByNumber(1), -1); return true;
-      default: return false;
+      default:
+        if (!isWrapper(*in.GetDescriptor())) return false;
+        value(in, *in.GetDescriptor()->FindFieldByNumber(1), -1);
+        return true;
     }
   }
 

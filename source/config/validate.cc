@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "source/config/field_value.h"
 #include "source/config/validate_plan.h"
 #include "source/config/validate_value.h"
 #include "source/config/validate_wire.h"
@@ -25,44 +26,25 @@ namespace {
 // `at` < 0: the field itself; else the element.
 void checkValue(const Message& in, const FieldPlan& plan, const FieldDescriptor& field, const ValueRule& rule, int at,
                 Problems& problems) {
-  const Reflection& r = *in.GetReflection();
-  ValueCheck check(rule, problems);
-  const bool one = at < 0;
-  switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT32:
-      return check.number(one ? r.GetInt32(in, &field) : r.GetRepeatedInt32(in, &field, at));
-    case FieldDescriptor::CPPTYPE_INT64:
-      return check.number(static_cast<long double>(one ? r.GetInt64(in, &field) : r.GetRepeatedInt64(in, &field, at)));
-    case FieldDescriptor::CPPTYPE_UINT32:
-      return check.number(one ? r.GetUInt32(in, &field) : r.GetRepeatedUInt32(in, &field, at));
-    case FieldDescriptor::CPPTYPE_UINT64:
-      return check.number(
-          static_cast<long double>(one ? r.GetUInt64(in, &field) : r.GetRepeatedUInt64(in, &field, at)));
-    case FieldDescriptor::CPPTYPE_DOUBLE:
-      return check.number(one ? r.GetDouble(in, &field) : r.GetRepeatedDouble(in, &field, at));
-    case FieldDescriptor::CPPTYPE_FLOAT:
-      return check.number(one ? r.GetFloat(in, &field) : r.GetRepeatedFloat(in, &field, at));
-    case FieldDescriptor::CPPTYPE_BOOL:
-      return check.boolean(one ? r.GetBool(in, &field) : r.GetRepeatedBool(in, &field, at));
-    case FieldDescriptor::CPPTYPE_ENUM:
-      return check.enumeration(one ? r.GetEnumValue(in, &field) : r.GetRepeatedEnumValue(in, &field, at), field);
-    case FieldDescriptor::CPPTYPE_STRING: {
-      std::string scratch;
-      const std::string& value =
-          one ? r.GetStringReference(in, &field, &scratch) : r.GetRepeatedStringReference(in, &field, at, &scratch);
-      return check.text(value, field.type() == FieldDescriptor::TYPE_BYTES);
+  visitValue(in, field, at, [&]<class T>(const T& value) {
+    ValueCheck check(rule, problems);
+    if constexpr (std::is_same_v<T, bool>) {
+      check.boolean(value);
+    } else if constexpr (std::is_arithmetic_v<T>) {
+      check.number(static_cast<long double>(value));
+    } else if constexpr (std::is_same_v<T, EnumNumber>) {
+      check.enumeration(value.number, field);
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      check.text(value, field.type() == FieldDescriptor::TYPE_BYTES);
+    } else if (plan.inner != nullptr) {
+      checkValue(value, plan, *plan.inner, rule, -1, problems);
+    } else if (const Descriptor& type = *value.GetDescriptor(); type.well_known_type() == Descriptor::WELLKNOWNTYPE_DURATION) {
+      const Reflection& r = *value.GetReflection();
+      check.number(static_cast<long double>(r.GetInt64(value, type.FindFieldByNumber(1))) +
+                       static_cast<long double>(r.GetInt32(value, type.FindFieldByNumber(2))) / 1e9L,
+                   "s");
     }
-    case FieldDescriptor::CPPTYPE_MESSAGE: break;
-  }
-  const Message& below = one ? r.GetMessage(in, &field) : r.GetRepeatedMessage(in, &field, at);
-  if (plan.inner != nullptr) return checkValue(below, plan, *plan.inner, rule, -1, problems);
-  if (below.GetDescriptor()->well_known_type() == Descriptor::WELLKNOWNTYPE_DURATION) {
-    const Reflection& d = *below.GetReflection();
-    const Descriptor& type = *below.GetDescriptor();
-    check.number(static_cast<long double>(d.GetInt64(below, type.FindFieldByNumber(1))) +
-                     static_cast<long double>(d.GetInt32(below, type.FindFieldByNumber(2))) / 1e9L,
-                 "s");
-  }
+  });
 }
 
 class Walk final {

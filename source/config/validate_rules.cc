@@ -2,11 +2,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "source/base/check.h"
+#include "source/config/field_value.h"
 #include "source/config/validate_plan.h"
 
 namespace outrider::config {
 
-using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using validate::FieldRules;
@@ -167,22 +167,6 @@ class Compile final {
   std::vector<std::string>& unknown_;
 };
 
-bool isWrapper(const Descriptor* type) {
-  if (type == nullptr) return false;
-  switch (type->well_known_type()) {
-    case Descriptor::WELLKNOWNTYPE_DOUBLEVALUE:
-    case Descriptor::WELLKNOWNTYPE_FLOATVALUE:
-    case Descriptor::WELLKNOWNTYPE_INT64VALUE:
-    case Descriptor::WELLKNOWNTYPE_UINT64VALUE:
-    case Descriptor::WELLKNOWNTYPE_INT32VALUE:
-    case Descriptor::WELLKNOWNTYPE_UINT32VALUE:
-    case Descriptor::WELLKNOWNTYPE_STRINGVALUE:
-    case Descriptor::WELLKNOWNTYPE_BYTESVALUE:
-    case Descriptor::WELLKNOWNTYPE_BOOLVALUE: return true;
-    default: return false;
-  }
-}
-
 // Of numbers, strings and enums that have no presence: is the zero value refused?
 bool refusesDefault(const ValueRule& rule, const FieldDescriptor& field) {
   if (rule.ignore_empty) return false;
@@ -204,7 +188,7 @@ bool refusesDefault(const ValueRule& rule, const FieldDescriptor& field) {
 void compileRules(const FieldDescriptor& field, FieldPlan& out, bool& skip, std::vector<std::string>& unknown) {
   out.field = &field;
   const FieldDescriptor& value = field.is_map() ? *field.message_type()->map_value() : field;
-  if (isWrapper(value.message_type())) out.inner = value.message_type()->FindFieldByNumber(1);
+  if (value.message_type() != nullptr && isWrapper(*value.message_type())) out.inner = value.message_type()->FindFieldByNumber(1);
   Compile(field, unknown).field(fieldRules(field), out, skip);
   // A member of a oneof is required only as the one that was chosen, and then it is there.
   if (field.real_containing_oneof() != nullptr) out.required = false;
