@@ -25,7 +25,7 @@ constinit thread_local Loop* current_loop = nullptr;
 }  // namespace
 
 Loop::Loop(const base::Clock& clock)
-    : clock_(clock), epoll_(::epoll_create1(EPOLL_CLOEXEC)), mono_(clock.mono()), wall_(clock.wall()), timers_(mono_) {
+    : clock_(clock), epoll_(::epoll_create1(EPOLL_CLOEXEC)), mono_(clock.mono()), wall_(clock.wall()), timers_(mono_), ended_(mono_) {
   OUTRIDER_CHECK(epoll_ >= 0);
   epoll_event event{};
   event.events = EPOLLIN;
@@ -58,6 +58,10 @@ int Loop::modify(int fd, IoHandler& handler, uint32_t events) {
 
 void Loop::remove(int fd, IoHandler& handler) {
   ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+  forget(handler);
+}
+
+void Loop::forget(IoHandler& handler) {
   handler.base::TaggedNode<ReadyTag>::unlink();
   for (int i = 0; i < batch_size_; ++i) {
     if (batch_[i] == &handler) batch_[i] = this;  // `this` marks: nobody to call
@@ -105,11 +109,12 @@ bool Loop::turn(int wait_ms) {
   epoll_event events[kMostEvents];
   void* batch[kMostEvents];
   const bool was_ready = !ready_.empty();
-  int n = ::epoll_wait(epoll_, events, kMostEvents, waitMs(wait_ms));
+  const int wait = waitMs(wait_ms);
+  int n = ::epoll_wait(epoll_, events, kMostEvents, wait);
   if (n < 0) n = 0;  // EINTR: a signal; the mailbox brings its news
   readClock();
   timers_.look(mono_);
-  const base::Nanos began = mono_;
+  const base::Nanos late = wait < 0 ? -1 : mono_ - ended_ - wait * base::kMilli;
   bool any = n > 0 || was_ready;
   for (int i = 0; i < n; ++i) batch[i] = events[i].data.ptr;
   batch_ = batch;
@@ -127,7 +132,7 @@ bool Loop::turn(int wait_ms) {
   const size_t armed = timers_.armed();
   timers_.advance(mono_);
   any |= timers_.armed() != armed;
-  any |= mailbox_.run() > 0;
+  any |= mailbox_.run([this] { return overtime(); }) > 0;
   any |= runDeferred();  // of timers and letters
   while (!dirty_.empty()) {
     any = true;
@@ -137,11 +142,22 @@ bool Loop::turn(int wait_ms) {
   sweep();
   ++figures_.turns;
   figures_.events += static_cast<uint64_t>(n);
-  if (any) {
-    const base::Nanos took = clock_.mono() - began;
-    if (took > figures_.longest_turn) figures_.longest_turn = took;
-  }
+  endTurn(late, any);
   return any;
+}
+
+void Loop::endTurn(base::Nanos late, bool any) {
+  ended_ = any || observe_every_ ? clock_.mono() : mono_;
+  const base::Nanos took = ended_ - mono_;
+  const bool longest = took > figures_.longest_turn;
+  if (longest) figures_.longest_turn = took;
+  if (observer_ != nullptr && (longest || observe_every_)) observer_(observer_owner_, Turn{took, late < 0 ? -1 : late});
+}
+
+void Loop::observeTurns(TurnFn fn, void* owner, bool every) {
+  observer_ = fn;
+  observer_owner_ = owner;
+  observe_every_ = every && fn != nullptr;
 }
 
 void Loop::run() {

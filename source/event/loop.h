@@ -41,10 +41,12 @@ class Loop final {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  // Registration; 0 or errno. The descriptor stays the caller's. remove() before close.
+  // Registration; 0 or errno. The descriptor stays the caller's. remove() or forget() before close.
   int add(int fd, IoHandler& handler, uint32_t events);
   int modify(int fd, IoHandler& handler, uint32_t events);
   void remove(int fd, IoHandler& handler);
+  // remove() for a descriptor that is closed next and was never duplicated: the kernel deregisters it by itself.
+  void forget(IoHandler& handler);
 
   // A handler with bytes that no edge will announce: its onReady(EPOLLIN) is called again before the loop waits.
   void makeReady(IoHandler& handler) {
@@ -72,6 +74,21 @@ class Loop final {
   // One turn; waits at most `wait_ms` (-1: as long as nothing happens). Returns false when it found nothing to do.
   bool turn(int wait_ms);
 
+  // Work that comes in pieces (ten thousand resources, letters, what is to be destroyed) asks this after each piece: true means that
+  // the turn has lasted long enough, and the rest is for a later one, so that sockets and admin get their look.
+  bool overtime() const { return clock_.mono() - mono_ > budget_; }
+  static constexpr base::Nanos kNoBudget = INT64_MAX;
+  void setBudget(base::Nanos budget) { budget_ = budget; }
+
+  // A turn that has ended, for those who measure.
+  struct Turn {
+    base::Nanos took;                           // without the wait
+    base::Nanos late;                           // how long after its time a wait with a limit ended; -1: it had none, or ended before
+  };
+  using TurnFn = void (*)(void* owner, const Turn& turn);
+  // Called last in a turn: in `every` turn, else in those that took longer than all before. Null: nobody.
+  void observeTurns(TurnFn fn, void* owner, bool every);
+
   struct Figures {
     uint64_t turns = 0;
     uint64_t events = 0;
@@ -88,6 +105,7 @@ class Loop final {
   bool runDeferred();
   void sweep();
   void readClock();
+  void endTurn(base::Nanos late, bool any);
 
   const base::Clock& clock_;
   int epoll_;
@@ -101,6 +119,11 @@ class Loop final {
   base::IntrusiveList<Retired, GraveTag> graveyard_;
   std::atomic<bool> stop_{false};
   Figures figures_;
+  base::Nanos budget_ = 2 * base::kMilli;
+  base::Nanos ended_ = 0;                       // the turn before
+  TurnFn observer_ = nullptr;
+  void* observer_owner_ = nullptr;
+  bool observe_every_ = false;
   int64_t date_second_ = -1;
   char date_[32] = {};
   // Handlers whose descriptor was removed while their events were still in the current batch.

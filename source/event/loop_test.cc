@@ -137,6 +137,98 @@ TEST(Loop, LettersOfOtherThreadsArriveInOrderAndNoneIsLost) {
   }
 }
 
+TEST(Loop, LettersThatATurnHasNoTimeForWaitInOrder) {
+  base::FakeClock clock;
+  Loop loop(clock);
+  std::vector<int> seen;
+  for (int i = 0; i < 4; ++i) {
+    loop.mailbox().post([&, i] {
+      seen.push_back(i);
+      clock.advance(1500 * base::kMicro);
+    });
+  }
+  EXPECT_TRUE(loop.turn(0));
+  EXPECT_EQ(seen, (std::vector<int>{0, 1}));   // then the turn was longer than its 2 ms
+  loop.mailbox().post([&] { seen.push_back(4); });
+  EXPECT_TRUE(loop.turn(-1));                  // does not wait
+  EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_TRUE(loop.turn(-1));
+  EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4}));
+  EXPECT_FALSE(loop.turn(0));
+}
+
+TEST(Loop, AnswersToALetterAreForTheNextTurn) {
+  base::FakeClock clock;
+  Loop loop(clock);
+  int runs = 0;
+  loop.mailbox().post([&] {
+    ++runs;
+    loop.mailbox().post([&] { ++runs; });
+  });
+  loop.turn(0);
+  EXPECT_EQ(runs, 1);
+  loop.turn(0);
+  EXPECT_EQ(runs, 2);
+}
+
+TEST(Loop, LettersThatNobodyReadsAreDestroyedUnread) {
+  base::FakeClock clock;
+  const auto carried = std::make_shared<int>(1);
+  int runs = 0;
+  {
+    Loop loop(clock);
+    for (int i = 0; i < 3; ++i) {
+      loop.mailbox().post([&, carried] {
+        ++runs;
+        clock.advance(base::kSecond);
+      });
+    }
+    loop.turn(0);
+    EXPECT_EQ(carried.use_count(), 3);
+  }
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(carried.use_count(), 1);
+}
+
+struct Turns {
+  std::vector<base::Nanos> took, late;
+  static void see(void* owner, const Loop::Turn& turn) {
+    static_cast<Turns*>(owner)->took.push_back(turn.took);
+    static_cast<Turns*>(owner)->late.push_back(turn.late);
+  }
+};
+
+TEST(Loop, TellsOfTurnsThatTookLongerThanAllBefore) {
+  base::FakeClock clock;
+  Loop loop(clock);
+  Turns turns;
+  loop.observeTurns(&Turns::see, &turns, false);
+  for (const int ms : {5, 3, 5, 8, 1}) {
+    loop.mailbox().post([&, ms] { clock.advance(ms * base::kMilli); });
+    loop.turn(0);
+  }
+  EXPECT_EQ(turns.took, (std::vector<base::Nanos>{5 * base::kMilli, 8 * base::kMilli}));
+  EXPECT_EQ(loop.figures().longest_turn, 8 * base::kMilli);
+}
+
+TEST(Loop, TellsOfEveryTurnAndOfWaitsThatEndedLate) {
+  struct SlowClock final : base::Clock {   // every look at it costs a millisecond
+    base::Nanos mono() const override { return at += base::kMilli; }
+    base::Nanos wall() const override { return at; }
+    mutable base::Nanos at = base::kSecond;
+  } clock;
+  Loop loop(clock);
+  Turns turns;
+  loop.observeTurns(&Turns::see, &turns, true);
+  loop.turn(0);
+  loop.mailbox().post([] {});
+  loop.turn(-1);
+  EXPECT_EQ(turns.took.size(), 2u);
+  EXPECT_GE(turns.took[0], base::kMilli);
+  EXPECT_EQ(turns.late[0], base::kMilli);     // from the end of the turn before to the start of this one
+  EXPECT_EQ(turns.late[1], base::kMilli);     // a waiting letter makes it a wait of 0 ms
+}
+
 TEST(Loop, StopFromAnotherThreadEndsTheWait) {
   Loop loop;
   std::thread stopper([&] { loop.stop(); });

@@ -13,12 +13,17 @@ namespace outrider::event {
 Mailbox::Mailbox() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) { OUTRIDER_CHECK(fd_ >= 0); }
 
 Mailbox::~Mailbox() {
-  for (Letter* at = top_.exchange(nullptr); at != nullptr;) {
-    Letter* next = at->next;
-    delete at;
-    at = next;
-  }
+  destroy(std::exchange(kept_, nullptr));
+  destroy(top_.exchange(nullptr));
   ::close(fd_);
+}
+
+void Mailbox::destroy(Letter* list) {
+  while (list != nullptr) {
+    Letter* next = list->next;
+    delete list;
+    list = next;
+  }
 }
 
 void Mailbox::post(std::function<void()> letter) {
@@ -39,8 +44,10 @@ void Mailbox::clearSignal() {
   if (::read(fd_, &count, sizeof count) < 0) return;  // EAGAIN: nothing to clear
 }
 
-size_t Mailbox::run() {
+void Mailbox::take() {
   Letter* newest = top_.exchange(nullptr, std::memory_order_acquire);
+  if (newest == nullptr) return;
+  Letter* const last = newest;
   Letter* oldest = nullptr;
   while (newest != nullptr) {
     Letter* next = newest->next;
@@ -48,13 +55,22 @@ size_t Mailbox::run() {
     oldest = newest;
     newest = next;
   }
+  (kept_ == nullptr ? kept_ : last_kept_->next) = oldest;
+  last_kept_ = last;
+}
+
+size_t Mailbox::run(const std::function<bool()>& enough) {
+  take();
+  const Letter* const last = kept_ == nullptr ? nullptr : last_kept_;
   size_t n = 0;
-  while (oldest != nullptr) {
-    Letter* next = oldest->next;
-    oldest->run();
-    delete oldest;
-    oldest = next;
+  while (kept_ != nullptr) {
+    Letter* letter = kept_;
+    kept_ = letter->next;
+    const bool done = letter == last;
+    letter->run();
+    delete letter;
     ++n;
+    if (done || enough()) break;
   }
   return n;
 }

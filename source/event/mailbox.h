@@ -1,5 +1,6 @@
 // The only door into a loop's thread: closures posted by others, run between two turns in the order they came.
-// Thread: post() from any; the rest from the loop's. Lock-free: a stack that the loop takes whole and turns round.
+// Thread: post() from any; the rest from the loop's. Lock-free: a stack that the loop takes whole and turns round. What a turn has no
+// time for stays in order before what comes later.
 #pragma once
 
 #include <atomic>
@@ -15,9 +16,9 @@ class Mailbox final {
   Mailbox& operator=(const Mailbox&) = delete;
 
   void post(std::function<void()> letter);
-  // Runs what has arrived; returns how many.
-  size_t run();
-  bool empty() const { return top_.load(std::memory_order_acquire) == nullptr; }
+  // Runs what has arrived before this call, at least one letter and until `enough` says so; returns how many.
+  size_t run(const std::function<bool()>& enough);
+  bool empty() const { return kept_ == nullptr && top_.load(std::memory_order_acquire) == nullptr; }
   int fd() const { return fd_; }  // readable when something arrived
   void clearSignal();
 
@@ -26,7 +27,12 @@ class Mailbox final {
     std::function<void()> run;
     Letter* next;
   };
+  void take();
+  static void destroy(Letter* list);
+
   std::atomic<Letter*> top_{nullptr};
+  Letter* kept_ = nullptr;        // the loop's: taken, not run yet; oldest first
+  Letter* last_kept_ = nullptr;
   int fd_;
 };
 

@@ -117,7 +117,8 @@ std::unique_ptr<LoadedBootstrap> loadBootstrap(const Flags& flags, const std::ve
 
 // What the rest of the server acts on is declared where it does so.
 void declareBootstrap(config::Honored& honored) {
-  honored.fields<Bootstrap>({"node", "static_resources", "dynamic_resources", "admin", "layered_runtime"});
+  honored.fields<Bootstrap>({"node", "static_resources", "dynamic_resources", "admin", "layered_runtime",
+                            "enable_dispatcher_stats"});
   honored.fields<Node>({"id", "cluster", "metadata", "dynamic_parameters", "locality", "user_agent_name",
                         "user_agent_version", "user_agent_build_version", "extensions", "client_features"});
 }

@@ -102,6 +102,8 @@ Server::~Server() {
     loop_.remove(signal_fd_, *this);
     ::close(signal_fd_);
   }
+  loop_stats_.reset();
+  loop_.setBudget(event::Loop::kNoBudget);
   loop_.turn(0);   // parts that workers posted back are destroyed here
 }
 
@@ -119,11 +121,13 @@ absl::Status Server::load() {
   const Concurrency concurrency = chooseConcurrency(flags_.concurrency, readCpuLimits());
   OUTRIDER_LOG(kInfo, kMain, "%s", concurrency.why.c_str());
   limitConnections();
+  const bool every_turn = bootstrap_->message.enable_dispatcher_stats();
+  loop_stats_ = std::make_unique<LoopStats>(loop_, stats_, "server.", "main", every_turn);
   auto node = bootstrap_->message.node();
   xds::completeNode(node);
   grpc_logs_ = std::make_shared<accesslog::GrpcLogs>(stats_, node.SerializeAsString());
   for (uint32_t i = 0; i < concurrency.workers; ++i) {
-    workers_.push_back(std::make_unique<Worker>(i + 1, loop_.mailbox(), stats_, limit_, &names_, loop_.clock()));
+    workers_.push_back(std::make_unique<Worker>(i + 1, loop_.mailbox(), stats_, limit_, &names_, every_turn, loop_.clock()));
     workers_.back()->logTo(*grpc_logs_);
   }
   const tls::SocketParse tls{contexts_, secrets_, stats_};
@@ -229,6 +233,7 @@ absl::Status Server::startXds(config::Problems& problems) {
   xds::completeNode(options.node);
   options.allow_unknown_fields = !flags_.reject_unknown_dynamic_fields;
   options.seed = static_cast<uint64_t>(loop_.wall());
+  options.elsewhere = [this](std::function<void()> job) { config_thread_->post(std::move(job)); };
   hub_ = std::make_unique<xds::Hub>(
       loop_, stats_,
       [this](const xds::Target& target) -> std::unique_ptr<xds::Transport> {

@@ -17,6 +17,7 @@
 #include "source/server/bootstrap.h"
 #include "source/server/config_thread.h"
 #include "source/server/flags.h"
+#include "source/server/loop_stats.h"
 #include "source/server/stats.h"
 #include "source/server/worker.h"
 #include "source/tls/socket_parse.h"
@@ -91,6 +92,7 @@ class Server final : private event::IoHandler {
   event::Loop loop_;
   stats::Store stats_;
   ServerStats server_stats_;
+  std::unique_ptr<LoopStats> loop_stats_;
   config::NameTable names_;
   filter::Registry registry_;
   config::Honored honored_;

@@ -8,14 +8,24 @@
 #include "source/config/scope_key.h"
 
 namespace outrider::server {
+namespace {
 
-Worker::Worker(uint32_t slot, event::Mailbox& main, stats::Store& stats, listener::ConnectionLimit& limit, const config::NameTable* names, const base::Clock& clock)
+// Of letters: requests wait at most this much longer because a configuration changes.
+constexpr base::Nanos kTurnBudget = 300 * base::kMicro;
+
+}  // namespace
+
+Worker::Worker(uint32_t slot, event::Mailbox& main, stats::Store& stats, listener::ConnectionLimit& limit, const config::NameTable* names,
+               bool every_turn, const base::Clock& clock)
     : loop_(clock),
+      loop_stats_(loop_, stats, "listener_manager.worker_" + std::to_string(slot - 1) + ".", "worker_" + std::to_string(slot - 1), every_turn),
       main_(main),
       clusters_(loop_, main, slot, names),
       context_{loop_, main, clusters_, routes_, stats, filter::Random(std::random_device()() * 0x9E3779B97F4A7C15u + slot), {}, slot},
       listeners_(context_, limit),
-      idle_check_(event::Timer::to<&Worker::checkIdle>(loop_.timers(), this)) {}
+      idle_check_(event::Timer::to<&Worker::checkIdle>(loop_.timers(), this)) {
+  loop_.setBudget(kTurnBudget);
+}
 
 Worker::~Worker() { join(); }
 
@@ -38,6 +48,7 @@ void Worker::run() {
 
 void Worker::finish() {
   // What lives here dies here: blocks, arenas and counts belong to this thread.
+  loop_.setBudget(event::Loop::kNoBudget);
   listeners_.stopAccepting(false, false);
   listeners_.closeAll();
   if (log_streams_ != nullptr) log_streams_->flushAll();

@@ -10,15 +10,16 @@
 #include "source/config/route_tables.h"
 #include "source/filter/worker_context.h"
 #include "source/listener/worker_listeners.h"
+#include "source/server/loop_stats.h"
 #include "source/upstream/cluster_view.h"
 
 namespace outrider::server {
 
 class Worker final {
  public:
-  // `slot` counts from 1.
+  // `slot` counts from 1. `every_turn`: each turn is measured (LoopStats).
   Worker(uint32_t slot, event::Mailbox& main, stats::Store& stats, listener::ConnectionLimit& limit, const config::NameTable* names,
-         const base::Clock& clock = base::SystemClock::instance());
+         bool every_turn, const base::Clock& clock = base::SystemClock::instance());
   ~Worker();
 
   void logTo(accesslog::GrpcLogs& logs);   // before start(): entries for collectors go over this worker's clusters
@@ -50,6 +51,7 @@ class Worker final {
   void checkIdle();
 
   event::Loop loop_;
+  LoopStats loop_stats_;
   event::Mailbox& main_;
   upstream::ClusterView clusters_;
   config::RouteTables routes_;

@@ -144,6 +144,10 @@ PrefixTags prefixTags(std::string_view prefix) {
   } else if (takePrefix(rest, "tcp.")) {
     out.metric = "tcp_";
     appendLabel(out.labels, "envoy_tcp_prefix", withoutDot(rest));
+  } else if (takePrefix(rest, "listener_manager.worker_")) {
+    const size_t dot = rest.find('.');
+    appendLabel(out.labels, "envoy_worker_id", rest.substr(0, dot));
+    out.metric = "listener_manager_worker_" + (dot == std::string_view::npos ? std::string() : sanitized(rest.substr(dot + 1)));
   } else {
     out.metric = sanitized(prefix);
   }

@@ -37,6 +37,23 @@ TEST(Walk, GoesInTheOrderOfFullNames) {
             (std::vector<std::string>{"cluster.a-b.time", "cluster.a.part.time", "cluster.a.time"}));
 }
 
+#define OUTRIDER_PRINT_TWIN_STATS(C, G, H) C(kTotal, "total") C(kOwn, "own")
+OUTRIDER_STATS(TwinStat, kTwinTable, OUTRIDER_PRINT_TWIN_STATS)
+
+TEST(Walk, ShowsACounterThatTwoTablesHoldOnceWithTheSum) {
+  Store store;
+  const Set<TestStat> one(store.scope("cluster.a.", kTestTable));
+  const Set<TwinStat> two(store.scope("cluster.a.", kTwinTable));
+  one.inc(TestStat::kTotal, 2);
+  two.inc(TwinStat::kTotal, 3);
+  Walk walk(store);
+  std::vector<Item> items;
+  ASSERT_TRUE(walk.next(items));
+  std::string text;
+  for (const Item& item : items) text += item.name + "=" + std::to_string(item.value) + " ";
+  EXPECT_EQ(text, "cluster.a.active=0 cluster.a.own=0 cluster.a.total=5 cluster.a.zz_last=0 ");
+}
+
 TEST(Walk, SeesManyScopesOnceEach) {
   Store store;
   std::vector<ScopeRef> scopes;
@@ -115,6 +132,7 @@ TEST(Prometheus, TakesLabelsOutOfPrefixes) {
   check("listener.[__1]_80.ssl.", "listener_ssl_", R"(envoy_listener_address="[__1]_80")");
   check("tcp.t.", "tcp_", R"(envoy_tcp_prefix="t")");
   check("cluster_manager.cds.", "cluster_manager_cds_", "");
+  check("listener_manager.worker_0.dispatcher.", "listener_manager_worker_dispatcher_", R"(envoy_worker_id="0")");
   check("cluster.<b>\"\\\n.", "cluster_", R"(envoy_cluster_name="<b>\"\\\n")");
 }
 

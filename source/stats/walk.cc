@@ -10,6 +10,23 @@ constexpr size_t kAhead = 64;
 // that of names, and no step takes long.
 constexpr size_t kMostItems = 4096;
 
+// Two tables may hold one counter's name: an EDS cluster and its subscription both count `cluster.<name>.update_attempt`.
+// To a reader it is one counter.
+void addUpTwins(std::vector<Item>& items, size_t from) {
+  size_t kept = from;
+  for (size_t i = from; i < items.size(); ++i) {
+    Item& item = items[i];
+    if (kept > from && item.kind == Kind::kCounter && items[kept - 1].kind == Kind::kCounter && items[kept - 1].name == item.name) {
+      items[kept - 1].value += item.value;
+      items[kept - 1].used |= item.used;
+      continue;
+    }
+    if (kept != i) items[kept] = std::move(item);
+    ++kept;
+  }
+  items.resize(kept);
+}
+
 }  // namespace
 
 const Store::Member* Walk::peek() {
@@ -63,6 +80,7 @@ bool Walk::next(std::vector<Item>& out) {
     ++at_;
   }
   std::sort(out.begin() + static_cast<ptrdiff_t>(before), out.end(), [](const Item& a, const Item& b) { return a.name < b.name; });
+  addUpTwins(out, before);
   return true;
 }
 

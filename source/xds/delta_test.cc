@@ -229,5 +229,64 @@ TEST_F(DeltaStream, TheHubMayGoWhileAResponseOfManyNamesIsHandedOver) {
   EXPECT_TRUE(watchers.back().seen.empty());
 }
 
+// A large response is read by a job that the hub hands out; the stream reads on when it was taken.
+class ReadElsewhere : public XdsTest {
+ protected:
+  ReadElsewhere() {
+    HubOptions options;
+    options.node.set_id("proxy-1");
+    options.elsewhere = [this](std::function<void()> job) { jobs_.push_back(std::move(job)); };
+    hub_.emplace(loop_, store_, [this](const Target&) { return std::make_unique<FakeTransport>(server_); }, std::move(options));
+    useAds(true);
+    hub_->watch(ads(), kClusterType, "", clusters_);
+    (void)delta();
+  }
+  std::string large() {
+    return deltaResponse<Cluster>(kClusterType, "n1", {{cluster("a", std::string(100 * 1024, 'x')), "1"}}).SerializeAsString();
+  }
+  Recorder clusters_;
+  std::vector<std::function<void()>> jobs_;
+};
+
+TEST_F(ReadElsewhere, ALargeResponseIsTakenWhenItsJobHasRun) {
+  server_.last()->sink->onStreamMessage(large());
+  turns();
+  EXPECT_TRUE(clusters_.seen.empty());
+  EXPECT_EQ(server_.last()->taken, 0u);   // no further message is asked for meanwhile
+  ASSERT_EQ(jobs_.size(), 1u);
+  jobs_[0]();
+  turns();
+  EXPECT_EQ(clusters_.seen, Lines({": +a"}));
+  EXPECT_EQ(server_.last()->taken, 1u);
+  const auto asked = delta();
+  ASSERT_EQ(asked.size(), 1u);
+  EXPECT_EQ(asked[0].response_nonce(), "n1");
+}
+
+TEST_F(ReadElsewhere, ASmallOneIsTakenAtOnce) {
+  serve(deltaResponse<Cluster>(kClusterType, "n1", {{cluster("a"), "1"}}));
+  EXPECT_TRUE(jobs_.empty());
+  EXPECT_EQ(clusters_.seen, Lines({": +a"}));
+}
+
+TEST_F(ReadElsewhere, WhatWasReadForAStreamThatBrokeMeanwhileIsDropped) {
+  server_.last()->sink->onStreamMessage(large());
+  server_.breakStream(14, "gone");
+  advance(base::kSecond);
+  ASSERT_EQ(server_.calls.size(), 2u);
+  jobs_.at(0)();
+  turns();
+  EXPECT_TRUE(clusters_.seen.empty());
+  for (const DeltaRequest& request : delta()) EXPECT_TRUE(request.response_nonce().empty());
+}
+
+TEST_F(ReadElsewhere, TheHubMayGoBeforeTheJobRuns) {
+  server_.last()->sink->onStreamMessage(large());
+  hub_.reset();
+  jobs_.at(0)();
+  turns();
+  EXPECT_TRUE(clusters_.seen.empty());
+}
+
 }  // namespace
 }  // namespace outrider::xds

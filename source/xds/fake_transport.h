@@ -19,6 +19,7 @@ struct FakeServer {
     std::string method;
     StreamSink* sink = nullptr;   // null: closed by the client
     std::deque<std::string> requests;
+    size_t taken = 0;             // messages after which the client asked for more
   };
   std::vector<std::unique_ptr<Call>> calls;   // every stream that was ever opened
 
@@ -38,7 +39,7 @@ class FakeTransport final : public Transport {
  public:
   explicit FakeTransport(FakeServer& server) : server_(server) {}
   std::unique_ptr<Stream> open(std::string_view method, StreamSink& sink) override {
-    server_.calls.push_back(std::make_unique<FakeServer::Call>(FakeServer::Call{std::string(method), &sink, {}}));
+    server_.calls.push_back(std::make_unique<FakeServer::Call>(FakeServer::Call{std::string(method), &sink, {}, 0}));
     return std::make_unique<FakeStream>(*server_.last());
   }
 
@@ -48,6 +49,7 @@ class FakeTransport final : public Transport {
     explicit FakeStream(FakeServer::Call& call) : call_(call) {}
     ~FakeStream() override { call_.sink = nullptr; }
     void send(std::string bytes) override { call_.requests.push_back(std::move(bytes)); }
+    void next() override { ++call_.taken; }
 
    private:
     FakeServer::Call& call_;

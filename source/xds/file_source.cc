@@ -63,7 +63,7 @@ void FileSource::read() {
     } else if (!readResourceName(any.value(), item.name)) {
       refused = "a resource is not a readable " + table_.typeUrl();
     } else if (!item.name.empty() && !seen.insert(item.name).second) {
-      refused = table_.duplicateText(item.name, false);
+      refused = duplicateText(table_.typeUrl(), item.name, false);
     }
     if (!refused.empty()) {
       OUTRIDER_LOG(kWarning, kXds, "%s: %s rejected: %s", path_.c_str(), std::string(typeLabel(table_.typeUrl())).c_str(),
@@ -72,7 +72,7 @@ void FileSource::read() {
       return;
     }
     item.version = in.version;
-    item.bytes = std::move(*any.mutable_value());
+    item.take(std::move(*any.mutable_value()));
     in.items.push_back(std::move(item));
   }
   table_.apply(std::move(in), [this](const Verdict& verdict) {

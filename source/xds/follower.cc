@@ -91,30 +91,27 @@ class Follower::Clusters final : public Watcher {
   void onFetchTimeout(std::string_view) override { first(); }
 
  private:
-  // A few clusters a turn, from `next` on: ten thousand at once would hold up the loop.
+  // Some clusters a turn, from `next` on, then some removals: ten thousand at once would hold up the loop.
   void apply(const Carried& carried, const std::shared_ptr<Hub::Pause>& pause, const std::shared_ptr<Specs>& specs,
              const std::shared_ptr<std::vector<Failure>>& refused, size_t next) {
     constexpr size_t kPerTurn = 128;
     Delivery& delivery = *carried;
     std::vector<Failure>& failures = *refused;
-    const size_t end = std::min(specs->size(), next + kPerTurn);
-    for (; next < end; ++next) {
-      const auto& spec = (*specs)[next];
-      if (const absl::Status status = owner_.parts_.assembler.applyCluster(spec, true); !status.ok()) {
-        failures.push_back({spec->name, std::string(base::toStd(status.message()))});
-        continue;
+    const size_t all = specs->size() + delivery.removed.size();
+    for (const size_t from = next; next < all && next < from + kPerTurn; ++next) {
+      if (next > from && owner_.parts_.loop.overtime()) break;
+      if (next < specs->size()) {
+        applyOne((*specs)[next], failures);
+      } else {
+        removeOne(delivery.removed[next - specs->size()]);
       }
-      owner_.clusterApplied(*spec);
     }
-    owner_.applying_clusters_ = next < specs->size();
+    owner_.applying_clusters_ = next < all;
     if (owner_.applying_clusters_) {
       owner_.post([this, carried, pause, specs, refused, next, alive = owner_.alive_] {
         if (*alive) apply(carried, pause, specs, refused, next);
       });
       return;
-    }
-    for (const std::string& name : delivery.removed) {
-      if (owner_.parts_.clusters.remove(name)) owner_.clusterRemoved(name);
     }
     owner_.parts_.clusters.flush();
     // Dumps show what a warming version replaces for as long as it serves.
@@ -132,6 +129,18 @@ class Follower::Clusters final : public Watcher {
     }
     first();
     owner_.clustersDone();
+  }
+
+  void applyOne(const std::shared_ptr<const config::ClusterSpec>& spec, std::vector<Failure>& failures) {
+    if (const absl::Status status = owner_.parts_.assembler.applyCluster(spec, true); !status.ok()) {
+      failures.push_back({spec->name, std::string(base::toStd(status.message()))});
+      return;
+    }
+    owner_.clusterApplied(*spec);
+  }
+
+  void removeOne(const std::string& name) {
+    if (owner_.parts_.clusters.remove(name)) owner_.clusterRemoved(name);
   }
 
   void first() {

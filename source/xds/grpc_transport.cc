@@ -79,7 +79,6 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
     out_.emplace_back(&slice, 1);
     if (!writing_) writeNext();
   }
-  // The last message was taken; one at a time is in memory.
   void readMore() { StartRead(&in_); }
   // The object may be gone when these return.
   void cancel() {
@@ -131,6 +130,9 @@ class GrpcStream final : public Stream {
   void send(std::string bytes) override {
     if (call_ != nullptr) call_->send(std::move(bytes));
   }
+  void next() override {
+    if (call_ != nullptr) call_->readMore();
+  }
 
   // From the mailbox, on main. Each may be the last thing that happens to this object.
   void onOpen() {
@@ -138,11 +140,7 @@ class GrpcStream final : public Stream {
     open_ = true;
     sink_.onStreamOpen();
   }
-  void onMessage(std::string bytes) {
-    const std::shared_ptr<Link> link = link_;
-    sink_.onStreamMessage(std::move(bytes));
-    if (link->stream != nullptr && call_ != nullptr) call_->readMore();
-  }
+  void onMessage(std::string bytes) { sink_.onStreamMessage(std::move(bytes)); }
   void onEnd() { std::exchange(call_, nullptr)->letGo(); }   // the status is next
   void onDone(int status, const std::string& message) {
     sink_.onStreamClosed(status, why_.empty() ? message : message + " (" + why_ + ")");

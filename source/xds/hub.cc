@@ -78,6 +78,7 @@ std::unique_ptr<Session> Hub::makeSession(const Target& target, std::string only
   options.base_backoff = target.base_backoff;
   options.max_backoff = target.max_backoff;
   options.seed = options_.seed + next_;
+  options.elsewhere = options_.elsewhere;
   return std::make_unique<Session>(loop_, store_, transports_(target), pauses_->pauses, std::move(options));
 }
 

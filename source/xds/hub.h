@@ -33,6 +33,7 @@ struct HubOptions {
   envoy::config::core::v3::Node node;          // complete: see completeNode()
   bool allow_unknown_fields = true;            // of files; --reject-unknown-dynamic-fields: false
   uint64_t seed = 1;                           // of the back-off's jitter
+  std::function<void(std::function<void()>)> elsewhere;   // SessionOptions::elsewhere
 };
 
 class Hub final {

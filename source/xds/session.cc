@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/container/flat_hash_set.h"
 #include "envoy/service/discovery/v3/discovery.pb.h"
 #include "source/base/log.h"
 #include "source/xds/types.h"
@@ -12,11 +11,9 @@ namespace {
 
 namespace discovery = envoy::service::discovery::v3;
 
-constexpr std::string_view kWrapperType = "type.googleapis.com/envoy.service.discovery.v3.Resource";
 constexpr int kInternal = 13;   // google.rpc.Code, as Envoy sends it
 constexpr size_t kMostError = 4096;
-
-base::Nanos nanosOf(const google::protobuf::Duration& in) { return in.seconds() * base::kSecond + in.nanos(); }
+constexpr size_t kBig = 64 * 1024;   // responses from here on are read on the config thread
 
 std::string bounded(std::string text) {
   if (text.size() > kMostError) {
@@ -26,28 +23,6 @@ std::string bounded(std::string text) {
     text += "...(truncated)";
   }
   return text;
-}
-
-std::string mismatch(std::string_view inner, std::string_view outer) {
-  return "type URL " + std::string(inner) + " embedded in an individual Any does not match the message-wide type URL " +
-         std::string(outer) + " in DiscoveryResponse";
-}
-
-// Name, bytes and life of one resource; empty text: fine.
-std::string readWrapped(discovery::Resource& in, std::string_view type_url, Incoming::Item& item) {
-  item.name = in.name();
-  item.version = in.version();
-  item.ttl = in.has_ttl() ? nanosOf(in.ttl()) : 0;
-  if (!in.has_resource()) {
-    item.heartbeat = true;
-    return {};
-  }
-  if (in.resource().type_url() != type_url) return mismatch(in.resource().type_url(), type_url);
-  item.bytes = std::move(*in.mutable_resource()->mutable_value());
-  std::string inner;
-  if (!readResourceName(item.bytes, inner)) return "resource " + item.name + " is not a readable " + std::string(type_url);
-  if (item.name.empty()) item.name = std::move(inner);
-  return {};
 }
 
 }  // namespace
@@ -169,73 +144,31 @@ void Session::onStreamMessage(std::string bytes) {
   if (!connected_) onStreamOpen();
   backoff_ = options_.base_backoff;
   told_ = false;
-  if (options_.delta ? readDelta(bytes) : readSotw(bytes)) return;
-  // Not a response at all, so there is nothing to answer: the stream cannot be trusted.
-  stream_.reset();
-  onStreamClosed(kInternal, "the server sent bytes that are no discovery response");
+  if (options_.elsewhere == nullptr || bytes.size() < kBig) {
+    take(options_.delta ? readDelta(bytes) : readSotw(bytes));
+    return;
+  }
+  // The stream reads no further until this is taken, so the order stays.
+  options_.elsewhere([this, alive = std::weak_ptr<bool>(alive_), generation = generation_, delta = options_.delta,
+                      bytes = std::make_shared<const std::string>(std::move(bytes)), main = &loop_.mailbox()] {
+    auto read = std::make_shared<ReadResponse>(delta ? readDelta(*bytes) : readSotw(*bytes));
+    main->post([this, alive, generation, read] {
+      if (!alive.expired() && generation == generation_ && stream_ != nullptr) take(std::move(*read));
+    });
+  });
 }
 
 // -- responses --
 
-bool Session::readSotw(const std::string& bytes) {
-  discovery::DiscoveryResponse message;
-  if (!message.ParseFromString(bytes)) return false;
-  Response response;
-  response.nonce = message.nonce();
-  response.in.full = true;
-  response.in.version = message.version_info();
-  absl::flat_hash_set<std::string> seen;
-  response.in.items.reserve(static_cast<size_t>(message.resources_size()));
-  for (google::protobuf::Any& any : *message.mutable_resources()) {
-    Incoming::Item item;
-    if (any.type_url() == kWrapperType) {
-      discovery::Resource wrapped;
-      response.error = wrapped.ParseFromString(any.value()) ? readWrapped(wrapped, message.type_url(), item)
-                                                            : std::string("a wrapped resource cannot be read");
-    } else if (any.type_url() != message.type_url()) {
-      response.error = mismatch(any.type_url(), message.type_url());
-    } else if (readResourceName(any.value(), item.name)) {
-      item.bytes = std::move(*any.mutable_value());
-    } else {
-      response.error = "a resource is not a readable " + message.type_url();
-    }
-    if (item.version.empty()) item.version = message.version_info();
-    const Type* type = find(message.type_url());
-    if (response.error.empty() && !item.name.empty() && !seen.insert(item.name).second && type != nullptr) {
-      response.error = type->table->duplicateText(item.name, false);
-    }
-    if (!response.error.empty()) break;
-    response.in.items.push_back(std::move(item));
+void Session::take(ReadResponse read) {
+  if (!read.readable) {
+    // Not a response at all, so there is nothing to answer: the stream cannot be trusted.
+    stream_.reset();
+    onStreamClosed(kInternal, "the server sent bytes that are no discovery response");
+    return;
   }
-  receive(message.type_url(), std::move(response), message.control_plane().identifier());
-  return true;
-}
-
-bool Session::readDelta(const std::string& bytes) {
-  discovery::DeltaDiscoveryResponse message;
-  if (!message.ParseFromString(bytes)) return false;
-  Response response;
-  response.nonce = message.nonce();
-  response.in.version = message.system_version_info();
-  absl::flat_hash_set<std::string> seen;
-  response.in.items.reserve(static_cast<size_t>(message.resources_size()));
-  for (discovery::Resource& resource : *message.mutable_resources()) {
-    Incoming::Item item;
-    response.error = readWrapped(resource, message.type_url(), item);
-    if (response.error.empty() && !item.name.empty() && !seen.insert(item.name).second) {
-      response.error = "duplicate name " + item.name + " found among added/updated resources";
-    }
-    if (!response.error.empty()) break;
-    response.in.items.push_back(std::move(item));
-  }
-  for (const std::string& name : message.removed_resources()) {
-    if (!seen.insert(name).second && response.error.empty()) {
-      response.error = "duplicate name " + name + " found in the union of added+removed resources";
-    }
-    response.in.removed.push_back(name);
-  }
-  receive(message.type_url(), std::move(response), message.control_plane().identifier());
-  return true;
+  receive(read.type_url, {std::move(read.nonce), std::move(read.error), std::move(read.in)}, read.identifier);
+  if (stream_ != nullptr) stream_->next();
 }
 
 void Session::receive(std::string_view type_url, Response response, std::string_view identifier) {
@@ -349,31 +282,31 @@ void Session::sendSotw(Type& type, const Answer* answer) {
   request.set_type_url(table.typeUrl());
   request.set_version_info(type.version);
   request.set_response_nonce(type.nonce);
-  const std::vector<std::string> names = table.names();
+  const std::string& names = table.namesOfRequest();
   type.named = type.named || !names.empty();
   if (table.wildcard() && type.named) request.add_resource_names("*");
-  for (const std::string& name : names) request.add_resource_names(name);
   if (answer != nullptr && !answer->error.empty()) {
     request.mutable_error_detail()->set_code(kInternal);
     request.mutable_error_detail()->set_message(answer->error);
   }
   if (!node_sent_) *request.mutable_node() = options_.node;
   node_sent_ = true;
-  stream_->send(request.SerializeAsString());
+  stream_->send(request.SerializeAsString() + names);
 }
 
 void Session::sendDelta(Type& type, const Answer* answer, const Subscription::Changes* changes) {
   const Subscription& table = *type.table;
   discovery::DeltaDiscoveryRequest request;
   request.set_type_url(table.typeUrl());
+  std::string names;
+  constexpr int kSubscribe = 3, kUnsubscribe = 4;   // fields of DeltaDiscoveryRequest
   if (changes == nullptr) {   // the first one on this stream
-    const std::vector<std::string> names = table.names();
+    names = table.namesOfRequest();
     if (table.wildcard() && !names.empty()) request.add_resource_names_subscribe("*");
-    for (const std::string& name : names) request.add_resource_names_subscribe(name);
     for (auto& [name, version] : table.held()) (*request.mutable_initial_resource_versions())[name] = version;
   } else {
-    for (const std::string& name : changes->added) request.add_resource_names_subscribe(name);
-    for (const std::string& name : changes->removed) request.add_resource_names_unsubscribe(name);
+    for (const std::string& name : changes->added) appendName(names, kSubscribe, name);
+    for (const std::string& name : changes->removed) appendName(names, kUnsubscribe, name);
   }
   if (answer != nullptr) {
     request.set_response_nonce(answer->nonce);
@@ -384,7 +317,7 @@ void Session::sendDelta(Type& type, const Answer* answer, const Subscription::Ch
   }
   if (!node_sent_) *request.mutable_node() = options_.node;
   node_sent_ = true;
-  stream_->send(request.SerializeAsString());
+  stream_->send(request.SerializeAsString() + names);
 }
 
 }  // namespace outrider::xds

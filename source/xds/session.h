@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -46,6 +47,8 @@ struct SessionOptions {
   base::Nanos base_backoff = 500 * base::kMilli;
   base::Nanos max_backoff = 30 * base::kSecond;
   uint64_t seed = 1;
+  // Runs a job on the config thread; absent: everything is read at once, on main.
+  std::function<void(std::function<void()>)> elsewhere;
 };
 
 class Session final : public StreamSink {
@@ -98,8 +101,7 @@ class Session final : public StreamSink {
   void receive(std::string_view type_url, Response response, std::string_view identifier);
   void processNext(Type& type);
   void answer(Type& type, Answer answer);
-  bool readSotw(const std::string& bytes);
-  bool readDelta(const std::string& bytes);
+  void take(ReadResponse read);
   base::Nanos nextDelay();
 
   event::Loop& loop_;
@@ -120,6 +122,7 @@ class Session final : public StreamSink {
   event::Timer retry_;
   base::Nanos backoff_;
   uint64_t random_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);   // letters of a dead session do nothing
 };
 
 }  // namespace outrider::xds

@@ -9,6 +9,10 @@
 namespace outrider::xds {
 namespace {
 
+// Items of a response that are compared or taken up in a turn, and after how many of them the clock is asked.
+constexpr size_t kMostInATurn = 4096;
+constexpr size_t kLookAtClock = 32;
+
 // Resources keep their place in the order of the response; errors of several watchers follow each other.
 void join(std::string& text, const std::string& more) {
   if (!text.empty() && !more.empty()) text += '\n';
@@ -25,33 +29,14 @@ std::string defaultPrefix(std::string_view type_url, std::string_view name) {
   return "xds." + std::string(typeLabel(type_url)) + "." + std::string(name) + ".";
 }
 
-}  // namespace
-
-// Tells equal bytes from others; nothing trusts it against an attacker, who would only keep his own old config.
-uint64_t hashBytes(std::string_view bytes) {
-  uint64_t hash = 0x9e3779b97f4a7c15 ^ bytes.size();
-  const auto mix = [&hash](uint64_t word) {
-    word *= 0x87c37b91114253d5;
-    word = (word << 31) | (word >> 33);
-    hash ^= word * 0x4cf5ad432745937f;
-    hash = ((hash << 27) | (hash >> 37)) * 5 + 0x52dce729;
-  };
-  size_t at = 0;
-  for (; at + sizeof(uint64_t) <= bytes.size(); at += sizeof(uint64_t)) {
-    uint64_t word;
-    __builtin_memcpy(&word, bytes.data() + at, sizeof word);
-    mix(word);
-  }
-  uint64_t rest = 0;
-  __builtin_memcpy(&rest, bytes.data() + at, bytes.size() - at);
-  mix(rest);
-  hash ^= hash >> 33;
-  hash *= 0xff51afd7ed558ccd;
-  hash ^= hash >> 33;
-  hash *= 0xc4ceb9fe1a85ec53;
-  hash ^= hash >> 33;
-  return hash;
+std::vector<std::string> moveOut(std::set<std::string>& names) {
+  std::vector<std::string> out;
+  out.reserve(names.size());
+  while (!names.empty()) out.push_back(std::move(names.extract(names.begin()).value()));
+  return out;
 }
+
+}  // namespace
 
 struct Subscription::Watch {
   Watch(Subscription& table, WatchId number, std::string_view wanted, Watcher& user, std::string prefix)
@@ -90,13 +75,17 @@ struct Subscription::Watch {
   bool delivered = false;
 };
 
+// How far a response is: its items are held against what was accepted, handed over, and, with all answers there, taken up.
 struct Subscription::Round {
+  enum class Phase : uint8_t { kComparing, kHandingOver, kAnswering, kSettling };
   Subscription* owner = nullptr;
   Incoming in;
-  std::vector<uint64_t> hashes;                              // of in.items
-  std::vector<std::shared_ptr<const std::string>> changed;   // null: as accepted before
+  Phase phase = Phase::kComparing;
+  size_t next = 0;                                           // the first item that the phase has not reached
+  std::vector<std::shared_ptr<const std::string>> changed;   // by item; null: as accepted before
+  bool absence_deletes = false;                              // what is held and not among the items is gone
+  absl::flat_hash_set<std::string_view> present;             // then: names of the items
   std::map<WatchId, Delivery> deliveries;                    // to watchers of everything, not handed over yet
-  size_t next = 0;                                           // of the items, then of the removed: not handed to watchers of names yet
   size_t open = 1;                                           // answers that are owed, and one until all are handed over
   Verdict total;
   absl::flat_hash_set<std::string> bad;
@@ -127,6 +116,7 @@ void Subscription::add(WatchId id, std::string_view name, Watcher& watcher, cons
   if (same.empty()) {
     if (removed_.erase(key) == 0) added_.insert(key);
     changed_ = true;
+    names_known_ = false;
   }
   same.push_back(watch.get());
   if (name.empty()) ++wildcard_watches_;
@@ -153,6 +143,7 @@ bool Subscription::remove(WatchId id) {
     const std::string key = name.empty() ? "*" : name;
     if (added_.erase(key) == 0) removed_.insert(key);
     changed_ = true;
+    names_known_ = false;
   }
   watches_.erase(at);
   latecomers_.erase(id);
@@ -164,14 +155,17 @@ bool Subscription::remove(WatchId id) {
   return true;
 }
 
-std::vector<std::string> Subscription::names() const {
-  std::vector<std::string> names;
-  names.reserve(by_name_.size());
+const std::string& Subscription::namesOfRequest() const {
+  if (std::exchange(names_known_, true)) return names_encoded_;
+  std::vector<std::string_view> sorted;
+  sorted.reserve(by_name_.size());
   for (const auto& [name, watches] : by_name_) {
-    if (!name.empty()) names.push_back(name);
+    if (!name.empty()) sorted.push_back(name);
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  std::sort(sorted.begin(), sorted.end());
+  names_encoded_.clear();
+  for (const std::string_view name : sorted) appendName(names_encoded_, 3, name);
+  return names_encoded_;
 }
 
 void Subscription::forget(const std::string& name) {
@@ -186,9 +180,10 @@ void Subscription::forget(const std::string& name) {
 Subscription::Changes Subscription::takeChanges() {
   Changes changes;
   changes.any = changed_;
-  changes.added.assign(added_.begin(), added_.end());
-  changes.removed.assign(removed_.begin(), removed_.end());
-  if (removed_.contains("*")) {
+  const bool all_gone = removed_.contains("*");
+  changes.added = moveOut(added_);
+  changes.removed = moveOut(removed_);
+  if (all_gone) {
     std::vector<std::string> gone;
     for (const auto& [name, held] : held_) {
       if (!by_name_.contains(name)) gone.push_back(name);
@@ -196,10 +191,8 @@ Subscription::Changes Subscription::takeChanges() {
     for (const std::string& name : gone) forget(name);
     ever_ = false;
   } else if (!wildcard()) {
-    for (const std::string& name : removed_) forget(name);
+    for (const std::string& name : changes.removed) forget(name);
   }
-  added_.clear();
-  removed_.clear();
   changed_ = false;
   return changes;
 }
@@ -237,14 +230,6 @@ void Subscription::dropReplaced() {
   replaced_.clear();
 }
 
-std::string Subscription::duplicateText(const std::string& name, bool delta) const {
-  const TypeInfo* type = findTypeInfo(type_url_);
-  if (!delta && type != nullptr && type->absence_deletes) {
-    return "duplicate " + std::string(type->noun) + " " + name + " found";
-  }
-  return "duplicate name " + name + " found among added/updated resources";
-}
-
 std::vector<Subscription::Watch*> Subscription::watchesOf(const std::string& name) const {
   const auto at = by_name_.find(name);
   return at == by_name_.end() ? std::vector<Watch*>() : at->second;
@@ -259,7 +244,7 @@ void Subscription::setExpiry(const std::string& name, Held& held, base::Nanos tt
 }
 
 void Subscription::expire() {
-  if (busy()) return;   // settle() arms again
+  if (busy()) return;   // finish() arms again
   Incoming gone;
   gone.version = version_;
   for (const auto& [deadline, name] : expiring_) {
@@ -274,14 +259,18 @@ void Subscription::expire() {
   if (!busy() && !expiring_.empty()) expiry_.armAt(expiring_.begin()->first);
 }
 
-void Subscription::bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& round, WatchId id, std::vector<std::string> names) {
+// An empty name: the delivery has everything that is new, so a refusal that names nothing refuses all of it.
+void Subscription::bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& round, WatchId id, std::string name) {
   ++round->open;
-  delivery.answer = std::make_unique<Delivery::Answer>([round, id, names = std::move(names)](Verdict verdict) {
+  delivery.answer = std::make_unique<Delivery::Answer>([round, id, name = std::move(name)](Verdict verdict) {
     if (!verdict.accepted) {
       round->total.accepted = false;
       join(round->total.error, verdict.error);
-      const std::vector<std::string>& bad = verdict.rejected.empty() ? names : verdict.rejected;
-      round->bad.insert(bad.begin(), bad.end());
+      round->bad.insert(verdict.rejected.begin(), verdict.rejected.end());
+      if (verdict.rejected.empty() && !name.empty()) round->bad.insert(name);
+      for (size_t i = 0; verdict.rejected.empty() && name.empty() && i < round->changed.size(); ++i) {
+        if (round->changed[i] != nullptr) round->bad.insert(round->in.items[i].name);
+      }
     }
     if (round->owner == nullptr) return;
     const auto watch = round->owner->watches_.find(id);
@@ -292,7 +281,7 @@ void Subscription::bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& 
         watch->second->countRejected();
       }
     }
-    if (--round->open == 0) round->owner->finish(*round);
+    if (--round->open == 0) round->owner->advance(round);
   });
 }
 
@@ -302,59 +291,96 @@ void Subscription::apply(Incoming in, std::function<void(const Verdict&)> done) 
   round->owner = this;
   round->in = std::move(in);
   round->done = std::move(done);
+  round->changed.resize(round->in.items.size());
+  round->absence_deletes = round->in.full && absence_deletes_ && wildcard();
+  for (const Watch* watch : watchesOf("")) {
+    Delivery& delivery = round->deliveries[watch->id];
+    delivery.type_url = type_url_;
+    delivery.version = round->in.version;
+    delivery.full = round->in.full;
+  }
+  advance(round);
+}
 
-  // Which bytes are news.
-  absl::flat_hash_set<std::string_view> present;
-  std::vector<Incoming::Item>& items = round->in.items;
-  round->hashes.resize(items.size());
-  round->changed.resize(items.size());
-  for (size_t i = 0; i < items.size(); ++i) {
+// As far as this turn has time; the rest follows from a letter.
+void Subscription::advance(const std::shared_ptr<Round>& round) {
+  using Phase = Round::Phase;
+  bool more = false;
+  if (round->phase == Phase::kComparing) {
+    more = compareSome(*round);
+    if (!more) closeComparison(round);
+  }
+  if (!more && round->phase == Phase::kHandingOver) {
+    more = handOverSome(round);
+    if (!more) {
+      round->phase = Phase::kAnswering;
+      --round->open;
+    }
+  }
+  if (!more && round->phase == Phase::kAnswering && round->open == 0) {
+    round->phase = Phase::kSettling;
+    round->next = 0;
+  }
+  if (!more && round->phase == Phase::kSettling) {
+    more = settleSome(*round);
+    if (!more) finish(*round);
+  }
+  if (!more) return;
+  loop_.mailbox().post([round] {
+    if (round->owner != nullptr) round->owner->advance(round);
+  });
+}
+
+// Which bytes are news; true: there are more items.
+bool Subscription::compareSome(Round& round) {
+  std::vector<Incoming::Item>& items = round.in.items;
+  const size_t end = std::min(items.size(), round.next + kMostInATurn);
+  for (; round.next < end; ++round.next) {
+    if (round.next % kLookAtClock == kLookAtClock - 1 && loop_.overtime()) break;
+    const size_t i = round.next;
     Incoming::Item& item = items[i];
-    present.insert(item.name);
+    if (round.absence_deletes) round.present.insert(item.name);
     const auto held = held_.find(item.name);
     if (item.heartbeat) {
       if (held != held_.end()) setExpiry(item.name, held->second, item.ttl);
       continue;
     }
-    round->hashes[i] = hashBytes(item.bytes);
-    if (held != held_.end() && held->second.hash == round->hashes[i]) {
+    if (held != held_.end() && held->second.hash == item.hash) {
       held->second.version = item.version;
       setExpiry(item.name, held->second, item.ttl);
       continue;
     }
-    if (wildcard() || by_name_.contains(item.name)) round->changed[i] = std::make_shared<const std::string>(std::move(item.bytes));
+    round.changed[i] = std::move(item.bytes);
+    for (auto& [id, delivery] : round.deliveries) delivery.resources.push_back({item.name, item.version, round.changed[i]});
   }
-  if (round->in.full && absence_deletes_ && wildcard()) {
+  return round.next < items.size();
+}
+
+void Subscription::closeComparison(const std::shared_ptr<Round>& round) {
+  if (round->absence_deletes && wildcard()) {
     for (const auto& [name, held] : held_) {
-      if (!present.contains(name)) round->in.removed.push_back(name);
+      if (!round->present.contains(name)) round->in.removed.push_back(name);
     }
     std::sort(round->in.removed.begin(), round->in.removed.end());
   }
-
   // One delivery for each watcher of everything; those of single names follow item by item, so that ten thousand do not come at once.
-  for (const Watch* watch : watchesOf("")) {
-    Delivery delivery;
-    delivery.type_url = type_url_;
-    delivery.version = round->in.version;
-    delivery.full = round->in.full;
-    std::vector<std::string> names;
-    for (size_t i = 0; i < items.size(); ++i) {
-      if (round->changed[i] == nullptr) continue;
-      delivery.resources.push_back({items[i].name, items[i].version, round->changed[i]});
-      names.push_back(items[i].name);
-    }
+  for (auto at = round->deliveries.begin(); at != round->deliveries.end();) {
+    Delivery& delivery = at->second;
     for (const std::string& name : round->in.removed) {
       if (held_.contains(name)) delivery.removed.push_back(name);
     }
-    const bool first = !watch->delivered && !latecomers_.contains(watch->id);
-    if (!first && delivery.resources.empty() && delivery.removed.empty()) {
-      watches_.at(watch->id)->countUpdate(round->in.version);
+    const auto watch = watches_.find(at->first);
+    const bool first = watch != watches_.end() && !watch->second->delivered && !latecomers_.contains(at->first);
+    if (watch != watches_.end() && (first || !delivery.resources.empty() || !delivery.removed.empty())) {
+      bindAnswer(delivery, round, at->first, {});
+      ++at;
       continue;
     }
-    bindAnswer(delivery, round, watch->id, std::move(names));
-    round->deliveries.emplace(watch->id, std::move(delivery));
+    if (watch != watches_.end()) watch->second->countUpdate(round->in.version);
+    at = round->deliveries.erase(at);
   }
-  deliver(round);
+  round->phase = Round::Phase::kHandingOver;
+  round->next = 0;
 }
 
 // A watcher may add and remove watches, also this whole table's last one; it may not destroy the table (the hub defers that).
@@ -392,12 +418,13 @@ void Subscription::deliverOne(const std::shared_ptr<Round>& round, size_t at) {
     } else {
       delivery.resources.push_back({name, items[at].version, round->changed[at]});
     }
-    bindAnswer(delivery, round, id, gone ? std::vector<std::string>() : std::vector<std::string>{name});
+    bindAnswer(delivery, round, id, name);
     handOver(id, std::move(delivery));
   }
 }
 
-void Subscription::deliver(const std::shared_ptr<Round>& round) {
+// True: there are more.
+bool Subscription::handOverSome(const std::shared_ptr<Round>& round) {
   constexpr size_t kPerTurn = 128;
   while (!round->deliveries.empty()) {
     auto next = round->deliveries.extract(round->deliveries.begin());
@@ -405,63 +432,67 @@ void Subscription::deliver(const std::shared_ptr<Round>& round) {
   }
   const size_t all = round->in.items.size() + round->in.removed.size();
   const auto namesWatched = [&] { return by_name_.size() > (wildcard() ? 1u : 0u); };
-  for (size_t i = 0; i < kPerTurn && round->next < all && namesWatched(); ++i) deliverOne(round, round->next++);
-  if (round->next < all && namesWatched()) {
-    loop_.mailbox().post([round] {
-      if (round->owner != nullptr) round->owner->deliver(round);
-    });
+  for (size_t i = 0; i < kPerTurn && round->next < all && namesWatched(); ++i) {
+    if (i > 0 && loop_.overtime()) break;
+    deliverOne(round, round->next++);
+  }
+  return round->next < all && namesWatched();
+}
+
+// What was accepted is held from now on; true: there are more items.
+bool Subscription::settleSome(Round& round) {
+  const size_t end = std::min(round.in.items.size(), round.next + kMostInATurn);
+  for (; round.next < end; ++round.next) {
+    if (round.next % kLookAtClock == kLookAtClock - 1 && loop_.overtime()) break;
+    settleOne(round, round.next);
+  }
+  return round.next < round.in.items.size();
+}
+
+void Subscription::settleOne(Round& round, size_t at) {
+  const Incoming::Item& item = round.in.items[at];
+  if (item.heartbeat) return;
+  if (round.changed[at] == nullptr) {
+    if (held_.contains(item.name)) refused_.erase(item.name);   // back to what serves
     return;
   }
-  if (--round->open == 0 && round->owner != nullptr) finish(*round);
+  if (!wildcard() && !by_name_.contains(item.name)) return;
+  if (round.bad.contains(item.name)) {
+    refused_[item.name] = {{std::move(round.changed[at]), item.version, loop_.wall()}, round.total.error};
+    return;
+  }
+  refused_.erase(item.name);
+  Held& held = held_[item.name];
+  if (keep_replaced_ && held.bytes != nullptr && held.replaced == nullptr) {
+    held.replaced = std::make_unique<ResourceView::Version>(ResourceView::Version{held.bytes, held.version, held.at});
+    replaced_.push_back(item.name);
+  }
+  held.at = loop_.wall();
+  held.hash = item.hash;
+  held.version = item.version;
+  held.bytes = std::move(round.changed[at]);
+  setExpiry(item.name, held, item.ttl);
+  for (const Watch* watch : watchesOf(item.name)) {
+    if (!watch->delivered) latecomers_.insert(watch->id);   // came while the round ran
+  }
 }
 
 void Subscription::finish(Round& round) {
   const std::shared_ptr<Round> keep = std::move(round_);
   round_ = nullptr;
-  settle(round);
-  if (round.done) round.done(round.total);
-}
-
-void Subscription::settle(Round& round) {
   ever_ = true;
   if (round.total.accepted) version_ = round.in.version;
-  std::vector<Incoming::Item>& items = round.in.items;
-  for (size_t i = 0; i < items.size(); ++i) {
-    if (items[i].heartbeat) continue;
-    if (round.changed[i] == nullptr) {
-      if (held_.contains(items[i].name)) refused_.erase(items[i].name);   // back to what serves
-      continue;
-    }
-    if (!wildcard() && !by_name_.contains(items[i].name)) continue;
-    if (round.bad.contains(items[i].name)) {
-      refused_[items[i].name] = {{std::move(round.changed[i]), items[i].version, loop_.wall()}, round.total.error};
-      continue;
-    }
-    refused_.erase(items[i].name);
-    Held& held = held_[items[i].name];
-    if (keep_replaced_ && held.bytes != nullptr && held.replaced == nullptr) {
-      held.replaced = std::make_unique<ResourceView::Version>(ResourceView::Version{held.bytes, held.version, held.at});
-      replaced_.push_back(items[i].name);
-    }
-    held.at = loop_.wall();
-    held.hash = round.hashes[i];
-    held.version = items[i].version;
-    held.bytes = std::move(round.changed[i]);
-    setExpiry(items[i].name, held, items[i].ttl);
-    for (const Watch* watch : watchesOf(items[i].name)) {
-      if (!watch->delivered) latecomers_.insert(watch->id);   // came while the round ran
-    }
-  }
   for (const std::string& name : round.in.removed) forget(name);
   for (const Watch* watch : watchesOf("")) {
     if (!watch->delivered) latecomers_.insert(watch->id);
   }
   if (!latecomers_.empty()) loop_.defer(late_);
   if (!expiring_.empty()) expiry_.armAt(expiring_.begin()->first);
+  if (round.done) round.done(round.total);
 }
 
 void Subscription::deliverLate() {
-  if (busy()) return;   // settle() calls again
+  if (busy()) return;   // finish() calls again
   const std::set<WatchId> ids = std::exchange(latecomers_, {});
   for (const WatchId id : ids) {
     const auto at = watches_.find(id);

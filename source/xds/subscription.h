@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "source/event/loop.h"
 #include "source/stats/stats.h"
+#include "source/xds/read_response.h"
 #include "source/xds/watcher.h"
 
 namespace outrider::xds {
@@ -31,21 +32,6 @@ namespace outrider::xds {
   G(kVersion, "version")
 OUTRIDER_STATS(SubscriptionStat, kSubscriptionTable, OUTRIDER_XDS_SUBSCRIPTION_STATS)
 
-// A response, whichever way it came.
-struct Incoming {
-  struct Item {
-    std::string name;
-    std::string version;
-    std::string bytes;
-    base::Nanos ttl = 0;          // 0: for ever
-    bool heartbeat = false;       // no bytes: what is held lives on
-  };
-  std::string version;
-  bool full = false;
-  std::vector<Item> items;
-  std::vector<std::string> removed;
-};
-
 class Subscription final {
  public:
   Subscription(event::Loop& loop, stats::Store& store, std::string type_url, std::function<void()> names_changed);
@@ -60,7 +46,9 @@ class Subscription final {
   const std::string& typeUrl() const { return type_url_; }
   bool unused() const { return watches_.empty(); }
   bool wildcard() const { return wildcard_watches_ > 0; }
-  std::vector<std::string> names() const;       // sorted, without the wildcard
+  // The names, sorted and without the wildcard, as a request carries them: field 3 in both protocols (resource_names,
+  // resource_names_subscribe). Every answer of a state-of-the-world stream has them, so they are encoded once a change.
+  const std::string& namesOfRequest() const;
 
   // What changed since the last call: for delta requests. Clears the marks.
   struct Changes {
@@ -79,13 +67,13 @@ class Subscription final {
   void keepReplaced() { keep_replaced_ = true; }
   void dropReplaced();
 
-  // Delivers what is news; `done` gets the joint verdict, perhaps before apply() returns. One at a time: busy() until then.
+  // Delivers what is news; `done` gets the joint verdict, perhaps before apply() returns. One at a time: busy() until then. Thousands
+  // of resources are compared, handed over and taken up some at a time, so that none of it makes a long turn.
   void apply(Incoming in, std::function<void(const Verdict&)> done);
   bool busy() const { return round_ != nullptr; }
 
   void countFailure();                          // the stream or file broke
   void countRejected();                         // the response as a whole was refused
-  std::string duplicateText(const std::string& name, bool delta) const;
 
  private:
   struct Watch;
@@ -103,16 +91,20 @@ class Subscription final {
     std::string error;
   };
 
-  void deliver(const std::shared_ptr<Round>& round);
+  void advance(const std::shared_ptr<Round>& round);
+  bool compareSome(Round& round);
+  void closeComparison(const std::shared_ptr<Round>& round);
+  bool handOverSome(const std::shared_ptr<Round>& round);
+  bool settleSome(Round& round);
   void deliverOne(const std::shared_ptr<Round>& round, size_t at);
   void handOver(WatchId id, Delivery delivery);
+  void settleOne(Round& round, size_t at);
   void finish(Round& round);
-  void settle(Round& round);
   void deliverLate();
   void expire();
   void setExpiry(const std::string& name, Held& held, base::Nanos ttl);
   void forget(const std::string& name);
-  void bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& round, WatchId id, std::vector<std::string> names);
+  void bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& round, WatchId id, std::string name);
   void onTimeout(Watch& watch);
   std::vector<Watch*> watchesOf(const std::string& name) const;
 
@@ -123,6 +115,8 @@ class Subscription final {
   std::function<void()> names_changed_;
   std::map<WatchId, std::unique_ptr<Watch>> watches_;
   absl::flat_hash_map<std::string, std::vector<Watch*>> by_name_;   // "" : the wildcard
+  mutable std::string names_encoded_;
+  mutable bool names_known_ = false;
   size_t wildcard_watches_ = 0;
   std::set<std::string> added_;
   std::set<std::string> removed_;
@@ -140,7 +134,5 @@ class Subscription final {
   std::set<WatchId> latecomers_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
-
-uint64_t hashBytes(std::string_view bytes);
 
 }  // namespace outrider::xds

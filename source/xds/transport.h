@@ -24,6 +24,8 @@ class Stream {
  public:
   virtual ~Stream() = default;
   virtual void send(std::string bytes) = 0;
+  // The last message was taken. One at a time is in memory: the next comes after this.
+  virtual void next() = 0;
 };
 
 class Transport {

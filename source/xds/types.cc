@@ -83,4 +83,12 @@ bool readResourceName(std::string_view bytes, std::string& name) {
   return in.ConsumedEntireMessage();
 }
 
+void appendName(std::string& message, int number, std::string_view name) {
+  message += static_cast<char>(number << 3 | 2);   // length-delimited
+  size_t size = name.size();
+  for (; size >= 0x80; size >>= 7) message += static_cast<char>(size | 0x80);
+  message += static_cast<char>(size);
+  message += name;
+}
+
 }  // namespace outrider::xds

@@ -38,6 +38,10 @@ std::string_view adsMethod(bool delta);
 // "CDS", or the URL itself.
 std::string_view typeLabel(std::string_view type_url);
 
+// Adds a name to a serialized message's repeated string field `number` (below 16): requests have tens of thousands, and message
+// objects for them would cost several times as much.
+void appendName(std::string& message, int number, std::string_view name);
+
 // Is `bytes` a message, and what is the string in its field 1: the name of every resource type above?
 bool readResourceName(std::string_view bytes, std::string& name);
 
