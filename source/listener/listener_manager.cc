@@ -18,13 +18,20 @@ ListenerManager::ListenerManager(stats::Store& stats, size_t workers, Post post,
 }
 
 std::function<void()> ListenerManager::closeLeft() const {
-  return [left = left_] { left->clear(); };
+  return [left = left_, closing = closing_] {
+    std::erase_if(*closing, [](const auto& socket) { return socket.expired(); });
+    closing->insert(closing->end(), left->begin(), left->end());
+    left->clear();
+  };
 }
 
 absl::Status ListenerManager::openSockets(const ListenerVersion& version, const Sockets& ours, Sockets& out) {
   if (!version.bind_to_port) return absl::OkStatus();
   Sockets known = ours;
   known.insert(known.end(), left_->begin(), left_->end());
+  for (const auto& socket : *closing_) {
+    if (auto open = socket.lock()) known.push_back(std::move(open));
+  }
   for (const base::Address& address : version.addresses) {
     bool join = false;
     std::shared_ptr<net::ListenSocket> kept;

@@ -55,6 +55,10 @@ class ListenerManager final {
   Post post_;
   const base::Nanos drain_time_;
   const std::shared_ptr<Sockets> left_ = std::make_shared<Sockets>();   // no listener's any more
+  // Of earlier batches: open until the last worker has read that they are gone. Who comes back meanwhile gets them again; each
+  // worker reads of the end first and of the beginning then.
+  using Closing = std::vector<std::weak_ptr<net::ListenSocket>>;
+  const std::shared_ptr<Closing> closing_ = std::make_shared<Closing>();
   std::map<std::string, Entity> entities_;
   uint32_t next_id_ = 0;
 };

@@ -60,6 +60,22 @@ TEST_F(ListenerManagerTest, WhatNobodyTookOverIsClosedAfterTheBatch) {
   EXPECT_TRUE(socket.expired());
 }
 
+TEST_F(ListenerManagerTest, AListenerComesBackBeforeAWorkerHasReadThatItIsGone) {
+  ASSERT_TRUE(manager_.put(version("a", loopback(0))).ok());
+  const base::Address at = manager_.active()[0].sockets[0]->local();
+  ASSERT_TRUE(manager_.remove("a", base::kSecond).ok());
+  manager_.closeLeft()();   // the batch is over, and its letters still lie in the workers' mailboxes
+  const absl::Status status = manager_.put(version("a", at));
+  ASSERT_TRUE(status.ok()) << status;
+  const auto socket = manager_.active()[0].sockets[0];
+  EXPECT_EQ(changes_.back()->sockets[0], socket);
+  EXPECT_TRUE(changes_.back()->new_sockets);
+  const std::weak_ptr<net::ListenSocket> again = socket;
+  changes_.clear();
+  manager_.closeLeft()();
+  EXPECT_FALSE(again.expired());
+}
+
 TEST_F(ListenerManagerTest, AnotherBacklogNeedsNoOtherSocket) {
   auto first = version("a", loopback(0));
   ASSERT_TRUE(manager_.put(first).ok());
