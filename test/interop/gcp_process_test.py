@@ -4,18 +4,16 @@
 Snapshots change under load; every answer to it is checked for what it acknowledges. Needs a Go toolchain that can fetch the
 modules of gcp/go.mod; without one everything is skipped and says why.
 """
-import http.client
-import ssl
+import json
+import subprocess
 import sys
-import threading
 import time
 
 import harness
 import xds
 from harness import check, wait_for
 
-harness.enter_venv("hpack")
-import h2  # noqa: E402
+CHANGES = r"(listener|cluster)_(added|modified|removed|in_place_updated)$|listener_in_place_updated$"
 
 
 class World:
@@ -257,134 +255,119 @@ def many_updates(chosen, folder, delta):
         world.stop()
 
 
-class Client(threading.Thread):
-    """Requests of one kind at a steady pace, each second one on a fresh connection."""
+class Go:
+    """`gcp load` and `gcp backends`: the ends of the traffic, fast enough for hundreds of requests a second over TLS."""
 
-    def __init__(self, kind, port, rate, context=None):
-        super().__init__(daemon=True)
-        self.kind, self.port, self.gap, self.context = kind, port, 1 / rate, context
-        self.count, self.again, self.failures, self.stop_asked, self.kept = 0, 0, [], False, None
+    def __init__(self, *arguments):
+        self.child = harness.spawn([xds.Gcp.binary] + [str(a) for a in arguments], stdout=subprocess.PIPE, stdin=subprocess.PIPE)
 
-    def connect(self):
-        if self.kind == "h2":
-            return h2.Client(self.port)
-        if self.context:
-            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=8, context=self.context)
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=8)
+    def line(self):
+        line = self.child.stdout.readline()
+        check(line, "the load's process ended with %s" % self.child.poll())
+        return json.loads(line)
 
-    def ask(self, connection):
-        """The status, and whether the connection may be used again."""
-        if self.kind == "h2":
-            stream = connection.request(h2.get("/"))
-            if stream.status is None and (connection.goaway or connection.eof):
-                raise http.client.RemoteDisconnected("HTTP/2: ended before the request was taken")
-            return stream.status, not connection.goaway
-        connection.request("GET", "/")
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status, not answer.will_close
+    def end(self):
+        """What it says when its standard input ends."""
+        self.child.stdin.close()
+        return self.line()
 
-    def run(self):
-        at = time.monotonic()
-        while not self.stop_asked:
-            fresh = self.count % 2 == 1
-            connection = None
-            try:
-                if not fresh and self.kept is None:
-                    self.kept = self.connect()
-                connection = self.connect() if fresh else self.kept
-                try:
-                    status, again = self.ask(connection)
-                except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                    if fresh:
-                        raise
-                    # An idle connection was closed as the request left: RFC 9112 section 9.3.1 lets clients send it again.
-                    self.kept.close()
-                    self.again += 1
-                    connection = self.kept = self.connect()
-                    status, again = self.ask(connection)
-                self.count += 1
-                if status != 200:
-                    self.failures.append("%s: %d" % (self.kind, status))
-                if fresh:
-                    connection.close()
-                elif not again:
-                    self.kept.close()
-                    self.kept = None
-            except Exception as error:                                # whatever it is, it is a failed request
-                self.count += 1
-                self.failures.append("%s (%s): %r" % (self.kind, "fresh" if fresh else "kept", error))
-                self.kept = None
-            at += self.gap
-            time.sleep(max(0.0, at - time.monotonic()))
+
+LANES = ("h1", "h2", "tls", "mtls", "tcp")
+
+
+class Storm:
+    """What the control plane says at step i: in each step endpoints, routes, the certificate and some listeners are others."""
+
+    def __init__(self, world, made, backends):
+        self.source, self.made, self.backends = world.source, made, backends
+        self.ports = {lane: harness.free_port() for lane in LANES}
+        self.coming = harness.free_port()
+        self.authority = xds.typed("SDS", {"name": "authority", "validation_context": {
+            "trusted_ca": {"inline_string": open(made["ca"]).read()}}})
+
+    def tls(self, mutual):
+        common = {"alpn_protocols": ["h2", "http/1.1"],
+                  "tls_certificate_sds_secret_configs": [{"name": "cert", "sds_config": self.source}]}
+        config = {"@type": harness.DOWNSTREAM_TLS, "common_tls_context": common}
+        if mutual:
+            common["validation_context_sds_secret_config"] = {"name": "authority", "sds_config": self.source}
+            config["require_client_certificate"] = True
+        return {"transport_socket": {"name": "tls", "typed_config": config}}
+
+    def listener(self, lane, number, i):
+        if lane == "tcp":
+            filters = {"name": "tcp", "typed_config": {"@type": harness.TCP_PROXY, "stat_prefix": "tcp%d" % ((i + number) // 2 % 2), "cluster": "echo"}}
+        else:
+            filters = xds.rds_hcm(lane, "main", self.source, server_name="s%d" % ((i + number) // 2), codec_type="HTTP2" if lane == "h2" else "AUTO")
+        # The filter chain changes in each second step, the listener around it in each sixth.
+        return xds.listener(lane, self.ports[lane], filters, per_connection_buffer_limit_bytes=(1 << 20) + (i + number) // 6,
+                            **(self.tls(lane == "mtls") if lane in ("tls", "mtls") else {}))
+
+    def some(self, kind, i):
+        ports = self.backends[kind]
+        return [ports[(i + k) % len(ports)] for k in range(1 + i % 3)]
+
+    def at(self, i):
+        which = "server2" if i % 2 else "server"
+        out = [xds.eds_cluster("web", self.source, connect_timeout="%ds" % (2 + i // 4 % 2)), xds.endpoints("web", *self.some("http1", i)),
+               xds.eds_cluster("next", self.source, **harness.http2_options()), xds.endpoints("next", *self.some("http2", i)),
+               xds.eds_cluster("echo", self.source), xds.endpoints("echo", *self.some("echo", i)),
+               xds.routes("main", xds.route("/never%d" % i, "next"), xds.route("/", ("web", "next")[i // 2 % 2])),
+               xds.secret("cert", self.made[which], self.made[which + "_key"]), self.authority]
+        out += [self.listener(lane, number, i) for number, lane in enumerate(LANES)]
+        if i % 3:
+            out.append(xds.listener("coming", self.coming, xds.rds_hcm("coming", "main", self.source)))
+        return out
 
 
 def storm(chosen, folder, workers, delta, own_streams):
     """HTTP/1, HTTP/2, TLS, mutual TLS and TCP at once while everything changes, nothing waiting for anything: no request fails."""
-    world = World(chosen, folder, "storm-%d" % workers, delta, own_streams)
+    world = World(chosen, folder, "storm-%d-%s-%s" % (workers, delta, own_streams), delta, own_streams)
     world.proxy.concurrency = workers
     made = harness.make_certificates(folder)
-    ports = {kind: harness.free_port() for kind in ("h1", "h2", "tls", "mtls", "tcp")}
-    authority = xds.typed("SDS", {"name": "authority", "validation_context": {"trusted_ca": {"inline_string": open(made["ca"]).read()}}})
-
-    def tls_socket(mutual):
-        common = {"tls_certificate_sds_secret_configs": [{"name": "cert", "sds_config": world.source}]}
-        config = {"@type": harness.DOWNSTREAM_TLS, "common_tls_context": common}
-        if mutual:
-            common["validation_context_sds_secret_config"] = {"name": "authority", "sds_config": world.source}
-            config["require_client_certificate"] = True
-        return {"name": "tls", "typed_config": config}
-
-    def resources(i):
-        web = [world.one.port, world.two.port][:1 + i % 2] if i % 3 else [world.two.port]
-        out = [xds.eds_cluster("web", world.source), xds.endpoints("web", *web),
-               xds.eds_cluster("next", world.source), xds.endpoints("next", world.one.port),
-               xds.routes("main", *([xds.route("/never%d" % i, "next")] * (i % 5) + [xds.route("/", ["web", "next"][i // 2 % 2])])),
-               xds.secret("cert", made["server2" if i % 4 > 1 else "server"], made["server2_key" if i % 4 > 1 else "server_key"]), authority]
-        for kind, port in ports.items():
-            if kind == "tcp":
-                filters = {"name": "tcp", "typed_config": {"@type": harness.TCP_PROXY, "stat_prefix": "tcp", "cluster": "next"}}
-            else:
-                filters = xds.rds_hcm(kind, "main", world.source, server_name="s%d" % (i // 7), codec_type="HTTP2" if kind == "h2" else "AUTO")
-            socket = {"transport_socket": tls_socket(kind == "mtls")} if kind in ("tls", "mtls") else {}
-            out.append(xds.listener(kind, port, filters, **socket))
-        return out
-    world.plane.put(resources(0))
-    trusting = ssl.create_default_context(cafile=made["ca"])
-    trusting.check_hostname = False
-    with_certificate = ssl.create_default_context(cafile=made["ca"])
-    with_certificate.check_hostname = False
-    with_certificate.load_cert_chain(made["client"], made["client_key"])
+    backends = Go("backends")
     try:
+        plan = Storm(world, made, backends.line())
+        world.plane.put(plan.at(0))
         world.start()
-        for kind in ("h1", "tcp"):
-            wait_for(lambda port=ports[kind]: (xds.answers(port) or (0,))[0] == 200, 10, "the listener %s" % kind)
-        clients = [Client(kind, ports[kind], chosen.rate / 5, {"tls": trusting, "mtls": with_certificate}.get(kind)) for kind in ports]
-        for client in clients:
-            client.start()
+        wait_for(lambda: (xds.answers(plan.ports["h1"]) or (0,))[0] == 200, 10, "the listeners")
+        for kind in ("CDS", "EDS", "LDS", "RDS", "SDS"):
+            world.plane.expect_ack(kind)
+        before = world.proxy.stats(CHANGES)
+        load = Go("load", "-rate", chosen.rate, "-ca", made["ca"], "-cert", made["client"], "-key", made["client_key"],
+                  *[word for lane in LANES for word in ("-" + lane, plan.ports[lane])])
         began = time.monotonic()
         for i in range(1, 101):
-            world.plane.put(resources(i))
-            time.sleep(max(0.0, began + i * chosen.storm / 100 - time.monotonic()))     # the pace of the changes, not a wait for anything
-        for client in clients:
-            client.stop_asked = True
-        for client in clients:
-            client.join(20)
-        count = sum(client.count for client in clients)
-        failures = [failure for client in clients for failure in client.failures]
-        print("      %d workers: %d requests in %.0f s (%s), %d of them again on a fresh connection; 100 changes" % (
-            workers, count, time.monotonic() - began, ", ".join("%s %d" % (c.kind, c.count) for c in clients),
-            sum(client.again for client in clients)))
-        check(not failures, "%d of %d requests failed: %s" % (len(failures), count, failures[:5]))
+            world.plane.put(plan.at(i))
+            time.sleep(max(0.0, began + i * chosen.storm_seconds / 100 - time.monotonic()))     # the pace of the changes, not a wait for anything
+        told = load.end()
+        after = world.proxy.stats(CHANGES)
+        moved = {name.rpartition(".")[2]: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+        print("      %d requests in %.1f s, %.0f a second, %d on fresh connections; p50 %.1f ms, p99 %.1f ms; failed %d, refused %d, sent again %d" % (
+            told["requests"], told["seconds"], told["rate"], told["fresh"], told["p50_ms"], told["p99_ms"], told["failed"], told["refused"], told["again"]))
+        print("      %s; 100 changes: %s" % (", ".join("%s %d (%d connections)" % (lane, told["by"][lane]["requests"], told["by"][lane]["opened"])
+                                                       for lane in LANES), moved))
+        if chosen.report:
+            with open(chosen.report, "a") as out:
+                out.write(json.dumps(dict(told, workers=workers, delta=delta, own_streams=own_streams, moved=moved)) + "\n")
+        check(not told["failed"], "%d of %d requests failed: %s" % (told["failed"], told["requests"], told["failures"][:6]))
+        check(told["rate"] > 0.9 * chosen.rate, "only %.0f requests a second" % told["rate"])
+        for lane in LANES:
+            seen = told["by"][lane]["seen"]
+            check(lane == "tcp" or (seen["servers"] > 5 and seen["backends"] == 8), "what %s saw of the changes: %s" % (lane, seen))
+            check("tls" not in lane or seen["certificates"] == 2, "what %s saw of the changes: %s" % (lane, seen))
         refused = [e for e in world.plane.events if e["event"] == "request" and e["error"]]
         check(not refused, "refused: %s" % refused[:2])
     finally:
         world.stop()
+        harness.end(backends.child)
 
 
 def main():
-    chosen = harness.options(__doc__, storm=(float, 6.0, "seconds of each storm"), rate=(float, 300.0, "requests a second in a storm"), gcp=(str, "", "the built Go program"), only=(str, "", "words of titles"))
-    harness.bound(850)
+    chosen = harness.options(__doc__, storm_seconds=(float, 8.0, "of each storm"), rate=(float, 500.0, "requests a second in a storm"),
+                             storms=(str, "few", "few, or all: both variants, ADS and a stream a type, 2 and 3 workers"),
+                             report=(str, "", "a file for each storm's outcome, one JSON line each"), gcp=(str, "", "the built Go program"), only=(str, "", "words of titles"))
+    harness.bound(850 + int(8 * chosen.storm_seconds))
     folder = harness.work_folder(chosen.keep)
     tally = harness.Tally("gcp")
     xds.Gcp.binary = chosen.gcp or None
@@ -402,8 +385,12 @@ def main():
         stories.append(("the server is killed and comes back: %s" % kind, restarts, (delta,)))
         stories.append(("scopes and runtime: %s" % kind, scopes_and_runtime, (delta,)))
         stories.append(("a hundred updates of everything: %s" % kind, many_updates, (delta,)))
-    stories.append(("a storm of changes over ADS, 2 workers: delta", storm, (2, True, False)))
-    stories.append(("a storm of changes over a stream a type, 3 workers: state of the world", storm, (3, False, True)))
+    for workers in (2, 3):
+        for delta in (False, True):
+            for own in (False, True):
+                if chosen.storms == "all" or (workers, delta, own) in ((2, True, False), (3, False, True)):
+                    stories.append(("a storm of changes over %s, %d workers: %s" % (
+                        "a stream a type" if own else "ADS", workers, "delta" if delta else "state of the world"), storm, (workers, delta, own)))
     for title, story, arguments in stories:
         if chosen.only and not any(word in title for word in chosen.only.split(",")):
             continue

@@ -1,4 +1,5 @@
-// Command gcp is a control plane made of go-control-plane's own server and caches, driven line by line.
+// Command gcp is a control plane made of go-control-plane's own server and caches, driven line by line. "gcp load" and "gcp
+// backends" are the two ends of the traffic that flows meanwhile, see load.go and backends.go.
 //
 // It serves every xDS service that go-control-plane has (ADS and the single types, state of the world and delta) from a snapshot
 // cache, or with -linear from one linear cache a type, where an update names what changed and costs no more.
@@ -232,7 +233,7 @@ func apply(c command, snapshots cache.SnapshotCache, linears map[string]*cache.L
 	return snapshots.SetSnapshot(context.Background(), "all", snapshot)
 }
 
-func serve() error {
+func controlPlane() error {
 	snapshots := cache.NewSnapshotCache(*ads, everyNode{}, nil)
 	linears := map[string]*cache.LinearCache{}
 	var source cache.Cache = snapshots
@@ -282,8 +283,17 @@ func serve() error {
 }
 
 func main() {
-	flag.Parse()
-	if err := serve(); err != nil {
+	var err error
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "load":
+		err = load(os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == "backends":
+		err = backends(os.Args[2:])
+	default:
+		flag.Parse()
+		err = controlPlane()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
