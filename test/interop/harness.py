@@ -95,6 +95,22 @@ def free_port(address="127.0.0.1"):
     raise Failure("no free port")
 
 
+def black_hole(port=0, host="127.0.0.1"):
+    """A listening socket with a full queue that accepts no more: connecting to it takes for ever. The first of the sockets that must
+    be kept open listens."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(0)
+    kept = [listening]
+    for _ in range(4):
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(listening.getsockname())
+        kept.append(filler)
+    return kept
+
+
 def spawn(command, **options):
     child = subprocess.Popen(command, **options)
     _children.append(child)
@@ -219,20 +235,20 @@ def bootstrap(listeners, clusters, admin_port, **more):
 class Proxy:
     """One running proxy. `kind` is "outrider" or "envoy"; both take the same bootstrap and the same flags."""
 
-    def __init__(self, kind, binary, folder, name=None, concurrency=2, arguments=(), like_envoy=False, log_level="error"):
+    def __init__(self, kind, binary, folder, name=None, concurrency=2, arguments=(), like_envoy=False, log_level="error", flush_ms=20):
         self.kind, self.binary, self.folder = kind, binary, folder
         self.name = name or kind
         self.concurrency = concurrency
         self.arguments = list(arguments)
         if kind == "outrider" and like_envoy:
             self.arguments.append("--defaults=envoy")
-        self.log_level = log_level
+        self.log_level, self.flush_ms = log_level, flush_ms
         self.child = None
         self.admin_port = free_port()
 
     def command(self, config):
         return [self.binary, "-c", config, "--concurrency", str(self.concurrency), "--disable-hot-restart",
-                "-l", self.log_level, "--file-flush-interval-msec", "20"] + self.arguments
+                "-l", self.log_level, "--file-flush-interval-msec", str(self.flush_ms)] + self.arguments
 
     def start(self, config, seconds=30, listening=None):
         """`config` is a dictionary; returns when /ready says LIVE, or, given `listening`, when that port accepts."""

@@ -2,6 +2,7 @@
 """Listeners: addresses, chain selection, updates by file that refuse nobody, draining, limits, descriptors running out.
 
 With --envoy PATH the selections are compared with the reference's in a table."""
+import http.client
 import json
 import os
 import re
@@ -294,11 +295,13 @@ def flips(outrider, folder):
             one["listener_filters"] = [INSPECTOR]
         return one
     lds_file(path, [version(0)], 0)
-    with Story("outrider", outrider, folder, lambda admin: dynamic(path, admin=admin), "flips") as proxy:
+    with Story("outrider", outrider, folder, lambda admin: dynamic(path, admin=admin), "flips", log_level="warning") as proxy:
         load = Load(port)
         for i in range(1, 51):
             lds_file(path, [version(i)], i)
-            h.wait_for(lambda: get(port) == "v%d!" % i, 5, "version %d" % i)
+            h.wait_for(lambda: get(port) == "v%d!" % i, 10, lambda: "version %d: %s" % (i, proxy.said()[-1500:]))
+            before = load.count
+            h.wait_for(lambda: load.count >= before + 12, 10, "requests under version %d" % i)
         count, failures = load.end()
         check(not failures, "%d of %d failed: %s" % (len(failures), count, failures[:3]))
         check(count > 500, "only %d requests" % count)
@@ -447,10 +450,14 @@ def first_bytes(outrider, folder):
 
 def with_few_descriptors(outrider, folder):
     """The program with 100 descriptors; it may raise its own limit only to the hard one."""
-    wrapper = os.path.join(folder, "few.py")
+    wrapper, supp = os.path.join(folder, "few.py"), os.path.join(folder, "few.supp")
+    with open(supp, "w") as out:
+        out.write("vptr:*\n")
     with open(wrapper, "w") as out:
+        # A sanitizer's check of an object's type opens a pipe; where there is no descriptor left it takes every object for a bad one.
         out.write("#!/usr/bin/env python3\nimport os, resource, sys\nresource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
-                  "os.execv(%r, [%r] + sys.argv[1:])\n" % (outrider, outrider))
+                  "os.environ['UBSAN_OPTIONS'] = 'suppressions=%s'\n"
+                  "os.execv(%r, [%r] + sys.argv[1:])\n" % (supp, outrider, outrider))
     os.chmod(wrapper, 0o755)
     return wrapper
 
@@ -477,15 +484,20 @@ def descriptors(outrider, folder):
     def config(admin):
         return h.bootstrap([listener("l", port, "x")], [], admin)
     with Story("outrider", with_few_descriptors(outrider, folder), folder, config, "few", concurrency=1, log_level="warning", like_envoy=True) as proxy:
+        admin = http.client.HTTPConnection("127.0.0.1", proxy.admin_port, timeout=5)      # from before: it needs no new descriptor
+
+        def failures():
+            admin.request("GET", "/stats?filter=downstream_cx_emfile")
+            return int(re.search(rb"listener[.]l[.]downstream_cx_emfile: (\d+)", admin.getresponse().read()).group(1))
+        check(failures() == 0, "the count at rest")
         kept = [Kept(port) for _ in range(150)]
         h.wait_for(lambda: "accepting pauses" in proxy.said(), 5, lambda: "the pause in the log: " + proxy.said())
-        time.sleep(0.5)
+        h.wait_for(lambda: failures() >= 4, 10, "further attempts to accept")
         check(proxy.said().count("accepting pauses") == 1, proxy.said())
         for each in kept[:100]:
             each.socket.close()
         check(kept[-1].ask() == "x", "a connection that waited in the queue is not served")
-        found = proxy.stats("^listener.l.")
-        check(found["listener.l.downstream_cx_emfile"] >= 1, "%s" % found)
+        admin.close()
         check(get(port) == "x", "accepting did not recover")
         for each in kept:
             each.socket.close()

@@ -723,23 +723,20 @@ def many_stalled_answers_are_bounded():
             open_streams(100, "/size/1000000")(client)
             done = lambda: sum(1 for s in client.streams.values() if s.status == 200 or s.over) >= 100 or client.eof
             check(client.until(done, 15), "only %d of 100 heads came" % sum(1 for s in client.streams.values() if s.status))
-            harness.wait_for(lambda: steady(lane), 5, "the buffers to settle")
+            harness.wait_for(steady, 8, "the buffers to settle", pause=0.1)
             grown = lanes.proxy.memory_kib() - before
             check(not outrider() or grown < 24 * 1024, "100 stalled answers hold %d KiB" % grown)
         lane.log.skip()
         follow_up(lane)
 
 
-_last = {}
+_readings = []
 
 
-def steady(lane):
-    """Two readings of the upstream's received bytes are alike."""
-    now = lanes.proxy.stats("^cluster.%s.upstream_cx_rx_bytes_total" % lane.name)
-    same = _last.get(lane.name) == now
-    _last[lane.name] = now
-    time.sleep(0.1)
-    return same
+def steady():
+    """The last three readings of the proxy's memory are alike."""
+    _readings.append(lanes.proxy.memory_kib())
+    return len(_readings) >= 3 and max(_readings[-3:]) - min(_readings[-3:]) <= 64
 
 
 # matrix: 222
