@@ -135,6 +135,7 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   void beginRequest();
   void makeChain();
   void destroyChain();
+  void dropHandles();
   void restart();
 
   template <Direction D>
