@@ -59,20 +59,4 @@ void Mailbox::take() {
   last_kept_ = last;
 }
 
-size_t Mailbox::run(const std::function<bool()>& enough) {
-  take();
-  const Letter* const last = kept_ == nullptr ? nullptr : last_kept_;
-  size_t n = 0;
-  while (kept_ != nullptr) {
-    Letter* letter = kept_;
-    kept_ = letter->next;
-    const bool done = letter == last;
-    letter->run();
-    delete letter;
-    ++n;
-    if (done || enough()) break;
-  }
-  return n;
-}
-
 }  // namespace outrider::event

@@ -16,8 +16,23 @@ class Mailbox final {
   Mailbox& operator=(const Mailbox&) = delete;
 
   void post(std::function<void()> letter);
-  // Runs what has arrived before this call, at least one letter and until `enough` says so; returns how many.
-  size_t run(const std::function<bool()>& enough);
+  // Runs what has arrived before this call, at least one letter and until `enough()` is true; returns how many.
+  template <class Enough>
+  size_t run(const Enough& enough) {
+    take();
+    const Letter* const last = kept_ == nullptr ? nullptr : last_kept_;
+    size_t n = 0;
+    while (kept_ != nullptr) {
+      Letter* letter = kept_;
+      kept_ = letter->next;
+      const bool done = letter == last;
+      letter->run();
+      delete letter;
+      ++n;
+      if (done || enough()) break;
+    }
+    return n;
+  }
   bool empty() const { return kept_ == nullptr && top_.load(std::memory_order_acquire) == nullptr; }
   int fd() const { return fd_; }  // readable when something arrived
   void clearSignal();
