@@ -480,7 +480,8 @@ void Router::takeHead() {
   try_timer_.cancel();
   if (head.status == 101) timer_.cancel();   // from here on it is a tunnel
   countResponse(head.status, true);
-  if (attempts_ > 1u + stale_replayed_ + unprocessed_replays_ && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
+  const bool retried = attempts_ > 1u + stale_replayed_ + unprocessed_replays_;
+  if (retried && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
   const base::Nanos now = stream_.worker().loop.now();
   attempt_->fillInfo(info);
   info.details = "via_upstream";
