@@ -1,6 +1,5 @@
 """What the access log tests share: routes of every fate, a request, a peer that sends back, patterns of what is logged."""
 import socket
-import threading
 
 import h1
 import harness
@@ -50,15 +49,7 @@ class Echo:
     def __init__(self):
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.port = self.listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(s,), daemon=True).start()
+        harness.each_connection(self.listening, self._one)
 
     @staticmethod
     def _one(s):

@@ -96,20 +96,15 @@ def health_checks(script):
     plain = socket.create_server(("127.0.0.1", 0))
     two = h2.Upstream("two")
 
-    def talk():
-        while True:
-            s, _ = plain.accept()
-
-            def one(s=s):
-                try:
-                    if s.recv(100) == b"ping":
-                        s.sendall(b"xxpongyy")
-                    s.recv(100)
-                except OSError:
-                    pass
-                s.close()
-            threading.Thread(target=one, daemon=True).start()
-    threading.Thread(target=talk, daemon=True).start()
+    def talk(s):
+        with s:
+            try:
+                if s.recv(100) == b"ping":
+                    s.sendall(b"xxpongyy")
+                s.recv(100)
+            except OSError:
+                pass
+    harness.each_connection(plain, talk)
     nothing = harness.free_port()
     lone = {"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
     bench = ClusterBench(script, "health", [

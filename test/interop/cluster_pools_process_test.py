@@ -26,18 +26,12 @@ class Scripted:
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listening.getsockname()[1]
         self.lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        harness.each_connection(self.listening, self._one)
 
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.listening.accept()
-            except OSError:
-                return
+    def _one(self, s):
+        with self.lock:
             self.accepted += 1
-            threading.Thread(target=self._one, args=(s, self.accepted), daemon=True).start()
-
-    def _one(self, s, number):
+            number = self.accepted
         try:
             self.play(self, s, number)
         except OSError:

@@ -35,10 +35,7 @@ def serve(converse):
             except OSError:
                 pass
 
-    def accept():
-        while True:
-            threading.Thread(target=one, args=(listening.accept()[0],), daemon=True).start()
-    threading.Thread(target=accept, daemon=True).start()
+    harness.each_connection(listening, one)
     return listening.getsockname()[1]
 
 

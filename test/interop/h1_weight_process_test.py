@@ -36,12 +36,7 @@ class Backend:
         self.go.set()
         self.listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            s, _ = self.listening.accept()
-            threading.Thread(target=self._serve, args=(s,), daemon=True).start()
+        harness.each_connection(self.listening, self._serve)
 
     def _serve(self, s):
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -95,6 +95,18 @@ def free_port(address="127.0.0.1"):
     raise Failure("no free port")
 
 
+def each_connection(listening, serve):
+    """From now on serve(socket) runs for each connection, on a thread of its own, until `listening` is closed."""
+    def accept():
+        while True:
+            try:
+                s, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(s,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+
+
 def black_hole(port=0, host="127.0.0.1"):
     """A listening socket with a full queue that accepts no more: connecting to it takes for ever. The first of the sockets that must
     be kept open listens."""

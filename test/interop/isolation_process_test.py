@@ -38,12 +38,7 @@ class EchoBackend:
         self.port = self.listening.getsockname()[1]
         self.problems, self.served = [], 0
         self.lock = threading.Lock()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            peer, _ = self.listening.accept()
-            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+        harness.each_connection(self.listening, self.serve)
 
     def serve(self, peer):
         data = b""

@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -246,19 +245,13 @@ class World:
         return h.bootstrap(listeners, clusters, admin)
 
 
-class Echo(threading.Thread):
+class Echo:
     """Sends back what comes; ends its side when the peer ended."""
 
     def __init__(self, port):
-        super().__init__(daemon=True)
         self.listener = socket.create_server(("127.0.0.1", port), backlog=64)
         self.ends = []
-        self.start()
-
-    def run(self):
-        while True:
-            connection, _ = self.listener.accept()
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        h.each_connection(self.listener, self.serve)
 
     def serve(self, connection):
         with connection:
