@@ -8,8 +8,7 @@ extern const char outrider_api_descriptors_end[];
 namespace outrider::api {
 
 std::string_view descriptorSet() {
-  return {outrider_api_descriptors_begin,
-          static_cast<size_t>(outrider_api_descriptors_end - outrider_api_descriptors_begin)};
+  return {outrider_api_descriptors_begin, static_cast<size_t>(outrider_api_descriptors_end - outrider_api_descriptors_begin)};
 }
 
 }  // namespace outrider::api

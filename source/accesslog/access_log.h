@@ -13,7 +13,7 @@ struct Entry {
   const http::ResponseHead* response = nullptr;
   const http::HeaderMap* response_trailers = nullptr;
   const stream::StreamInfo& info;
-  bool listener = false;               // a whole connection, as its listener's own log has it
+  bool listener = false;  // a whole connection, as its listener's own log has it
 };
 
 class AccessLog {

@@ -136,8 +136,12 @@ class FilterParser {
     using Kind = LogFilterSpec::Kind;
     LogFilterSpec out;
     switch (in.filter_specifier_case()) {
-      case pb::AccessLogFilter::kStatusCodeFilter: comparison("status_code_filter", in.status_code_filter().comparison(), Kind::kStatus, out); break;
-      case pb::AccessLogFilter::kDurationFilter: comparison("duration_filter", in.duration_filter().comparison(), Kind::kDuration, out); break;
+      case pb::AccessLogFilter::kStatusCodeFilter:
+        comparison("status_code_filter", in.status_code_filter().comparison(), Kind::kStatus, out);
+        break;
+      case pb::AccessLogFilter::kDurationFilter:
+        comparison("duration_filter", in.duration_filter().comparison(), Kind::kDuration, out);
+        break;
       case pb::AccessLogFilter::kNotHealthCheckFilter: out.kind = Kind::kNotHealthCheck; break;
       case pb::AccessLogFilter::kRuntimeFilter: sample(in.runtime_filter(), out); break;
       case pb::AccessLogFilter::kAndFilter:
@@ -187,7 +191,7 @@ class FilterParser {
     out.kind = kind;
     out.value = in.value().default_value();
     if (!in.has_value()) problems_.addAt("value", {}, "is missing");
-    if (!in.value().runtime_key().empty()) problems_.unsupported("value.runtime_key");   // the default holds
+    if (!in.value().runtime_key().empty()) problems_.unsupported("value.runtime_key");  // the default holds
     switch (in.op()) {
       case pb::ComparisonFilter::EQ: out.compare = LogFilterSpec::Compare::kEqual; break;
       case pb::ComparisonFilter::GE: out.compare = LogFilterSpec::Compare::kAtLeast; break;
@@ -203,8 +207,10 @@ class FilterParser {
     const config::FractionSpec fraction = config::parsePercent(in.percent_sampled());
     out.numerator = fraction.numerator;
     out.denominator = fraction.denominator;
-    if (in.runtime_key().empty()) problems_.addAt("runtime_key", {}, "is empty");
-    else problems_.unsupported("runtime_key");   // percent_sampled holds
+    if (in.runtime_key().empty())
+      problems_.addAt("runtime_key", {}, "is empty");
+    else
+      problems_.unsupported("runtime_key");  // percent_sampled holds
   }
 
   template <class M>
@@ -239,7 +245,7 @@ class FilterParser {
 // False: there are problems now.
 bool filterOf(const pb::AccessLog& in, Problems& problems, size_t problems_before, std::optional<LogFilter>& filter) {
   if (in.has_filter()) {
-    LogFilterSpec spec = parseLogFilter(in.filter(), problems);   // its own path
+    LogFilterSpec spec = parseLogFilter(in.filter(), problems);  // its own path
     if (problems.size() != problems_before) return false;
     auto compiled = LogFilter::compile(spec);
     if (!compiled.ok()) {
@@ -283,7 +289,7 @@ LineFormat parseLineFormat(const core::SubstitutionFormatString& in, Problems& p
       break;
     }
     case core::SubstitutionFormatString::kJsonFormat: json("json_format", in.json_format(), out, problems); break;
-    case core::SubstitutionFormatString::FORMAT_NOT_SET: break;   // Envoy's rules have refused it
+    case core::SubstitutionFormatString::FORMAT_NOT_SET: break;  // Envoy's rules have refused it
   }
   for (int i = 0; i < in.formatters_size(); ++i) {
     // REQ_WITHOUT_QUERY is built in; operators of the others are judged where they stand.

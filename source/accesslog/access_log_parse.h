@@ -21,8 +21,8 @@ class SubstitutionFormatString;
 namespace outrider::accesslog {
 
 // Null after a problem, or for a kind that is only reported. Without `grpc` the gRPC service is such a kind.
-std::shared_ptr<const AccessLog> parseAccessLog(const envoy::config::accesslog::v3::AccessLog& in, LogFiles& files, config::Problems& problems,
-                                                std::shared_ptr<GrpcLogs> grpc = nullptr);
+std::shared_ptr<const AccessLog> parseAccessLog(const envoy::config::accesslog::v3::AccessLog& in, LogFiles& files,
+                                                config::Problems& problems, std::shared_ptr<GrpcLogs> grpc = nullptr);
 // Of the message's bytes.
 std::shared_ptr<const AccessLog> parseAccessLog(std::string_view bytes, LogFiles& files, config::Problems& problems,
                                                 std::shared_ptr<GrpcLogs> grpc = nullptr);

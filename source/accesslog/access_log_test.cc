@@ -42,8 +42,9 @@ class AccessLogTest : public testing::Test {
   }
   // A file log; `more`: further fields of the AccessLog, `line`: of the FileAccessLog.
   std::string yaml(std::string_view line, std::string_view more = "") const {
-    return "name: l\n" + std::string(more) + "\ntyped_config:\n  '@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog\n  path: " +
-           folder_ + "/log\n  " + std::string(line) + "\n";
+    return "name: l\n" + std::string(more) +
+           "\ntyped_config:\n  '@type': type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog\n  path: " + folder_ +
+           "/log\n  " + std::string(line) + "\n";
   }
   // What one entry writes.
   std::string logged(std::string_view line) {
@@ -51,7 +52,7 @@ class AccessLogTest : public testing::Test {
     EXPECT_TRUE(problems_.empty()) << problems_.str();
     if (log == nullptr) return "no log";
     log->log(entry());
-    log.reset();   // the last user: all is written
+    log.reset();  // the last user: all is written
     std::ifstream in(folder_ + "/log");
     std::stringstream out;
     out << in.rdbuf();
@@ -87,13 +88,15 @@ TEST_F(AccessLogTest, EmptyValuesMayBeOmitted) {
 }
 
 TEST_F(AccessLogTest, JsonFormatsKeepTypes) {
-  EXPECT_EQ(logged("log_format: {json_format: {code: '%RESPONSE_CODE%', path: '%REQ(:PATH)%', in: {none: '%REQ(x)%', list: [a, 1, true]}}}"),
-            "{\"code\":200,\"in\":{\"list\":[\"a\",1,true],\"none\":null},\"path\":\"/p\"}\n");
+  EXPECT_EQ(
+      logged("log_format: {json_format: {code: '%RESPONSE_CODE%', path: '%REQ(:PATH)%', in: {none: '%REQ(x)%', list: [a, 1, true]}}}"),
+      "{\"code\":200,\"in\":{\"list\":[\"a\",1,true],\"none\":null},\"path\":\"/p\"}\n");
 }
 
 TEST_F(AccessLogTest, AFilterKeepsEntriesOut) {
-  auto log = parseAccessLog(read(yaml("", "filter: {status_code_filter: {comparison: {op: GE, value: {default_value: 500, runtime_key: k}}}}")),
-                            files_, problems_);
+  auto log =
+      parseAccessLog(read(yaml("", "filter: {status_code_filter: {comparison: {op: GE, value: {default_value: 500, runtime_key: k}}}}")),
+                     files_, problems_);
   ASSERT_NE(log, nullptr) << problems_.str();
   log->log(entry());
   info_.response_code = 503;
@@ -122,7 +125,7 @@ TEST_F(AccessLogTest, FiltersSeeWhatTheySay) {
   EXPECT_TRUE(wants("{and_filter: {filters: [{not_health_check_filter: {}}, {response_flag_filter: {}}]}}"));
   EXPECT_FALSE(wants("{and_filter: {filters: [{not_health_check_filter: {}}, {response_flag_filter: {flags: [UF]}}]}}"));
   EXPECT_TRUE(wants("{or_filter: {filters: [{not_health_check_filter: {}}, {response_flag_filter: {flags: [UF]}}]}}"));
-  EXPECT_TRUE(wants("{grpc_status_filter: {statuses: [UNKNOWN]}}"));   // 200 without grpc-status
+  EXPECT_TRUE(wants("{grpc_status_filter: {statuses: [UNKNOWN]}}"));  // 200 without grpc-status
   response_.headers.add(http::HeaderId::kGrpcStatus, "0");
   EXPECT_TRUE(wants("{grpc_status_filter: {statuses: [OK]}}"));
   EXPECT_FALSE(wants("{grpc_status_filter: {statuses: [OK], exclude: true}}"));
@@ -138,7 +141,8 @@ TEST_F(AccessLogTest, ProblemsNameTheirField) {
   };
   const Row rows[] = {
       {"name: l", "typed_config", "is missing"},
-      {"name: l\ntyped_config: {'@type': type.googleapis.com/envoy.config.route.v3.Decorator}", "typed_config", "is not a kind of access log"},
+      {"name: l\ntyped_config: {'@type': type.googleapis.com/envoy.config.route.v3.Decorator}", "typed_config",
+       "is not a kind of access log"},
       {yaml("log_format: {text_format: '%NOPE%'}"), "typed_config.log_format.text_format", "at position 0: unknown operator NOPE"},
       {yaml("log_format: {json_format: {a: {b: '%NOPE%'}}}"), "typed_config.log_format.json_format", "a.b: at position 0"},
       {yaml("log_format: {}"), "typed_config.log_format.format", "one of its fields must be set"},
@@ -160,10 +164,12 @@ TEST_F(AccessLogTest, ProblemsNameTheirField) {
 
 TEST_F(AccessLogTest, LogsThatAreOnlyTelemetryAreReported) {
   const auto log = parseAccessLog(
-      read("name: l\ntyped_config: {'@type': type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig}"), files_, problems_);
+      read("name: l\ntyped_config: {'@type': type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig}"), files_,
+      problems_);
   EXPECT_EQ(log, nullptr);
   EXPECT_TRUE(problems_.empty()) << problems_.str();
-  EXPECT_EQ(problems_.unsupportedPaths(), (std::vector<std::string>{"typed_config.envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"}));
+  EXPECT_EQ(problems_.unsupportedPaths(),
+            (std::vector<std::string>{"typed_config.envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"}));
 }
 
 }  // namespace

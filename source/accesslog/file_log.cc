@@ -8,8 +8,10 @@ void FileLog::log(const Entry& entry) const {
   text.clear();
   format::Input input{entry.request, entry.response, entry.response_trailers, entry.info};
   input.log_type = logTypeOf(entry).name;
-  if (line_.json.has_value()) line_.json->print(input, text, line_.omit_empty);
-  else line_.text.print(input, text, line_.omit_empty);
+  if (line_.json.has_value())
+    line_.json->print(input, text, line_.omit_empty);
+  else
+    line_.text.print(input, text, line_.omit_empty);
   file_->append(text.view());
 }
 

@@ -23,7 +23,8 @@ void setAddress(const base::Address& from, core::Address& to) {
   to.mutable_socket_address()->set_port_value(from.port());
 }
 
-void setDuration(base::Nanos from, base::Nanos to, google::protobuf::Duration* (data::AccessLogCommon::*field)(), data::AccessLogCommon& out) {
+void setDuration(base::Nanos from, base::Nanos to, google::protobuf::Duration* (data::AccessLogCommon::*field)(),
+                 data::AccessLogCommon& out) {
   if (from == 0 || to == 0 || to < from) return;
   google::protobuf::Duration& duration = *(out.*field)();
   duration.set_seconds((to - from) / base::kSecond);
@@ -77,14 +78,22 @@ uint32_t cipherNumber(std::string_view name) {
     std::string_view name;
     uint32_t number;
   };
-  static constexpr Row kRows[] = {{"TLS_AES_128_GCM_SHA256", 0x1301},        {"TLS_AES_256_GCM_SHA384", 0x1302},
-                                  {"TLS_CHACHA20_POLY1305_SHA256", 0x1303},  {"ECDHE-ECDSA-AES128-GCM-SHA256", 0xc02b},
-                                  {"ECDHE-ECDSA-AES256-GCM-SHA384", 0xc02c}, {"ECDHE-RSA-AES128-GCM-SHA256", 0xc02f},
-                                  {"ECDHE-RSA-AES256-GCM-SHA384", 0xc030},   {"ECDHE-ECDSA-CHACHA20-POLY1305", 0xcca9},
-                                  {"ECDHE-RSA-CHACHA20-POLY1305", 0xcca8},   {"ECDHE-ECDSA-AES128-SHA", 0xc009},
-                                  {"ECDHE-ECDSA-AES256-SHA", 0xc00a},        {"ECDHE-RSA-AES128-SHA", 0xc013},
-                                  {"ECDHE-RSA-AES256-SHA", 0xc014},          {"AES128-GCM-SHA256", 0x009c},
-                                  {"AES256-GCM-SHA384", 0x009d},             {"AES128-SHA", 0x002f},
+  static constexpr Row kRows[] = {{"TLS_AES_128_GCM_SHA256", 0x1301},
+                                  {"TLS_AES_256_GCM_SHA384", 0x1302},
+                                  {"TLS_CHACHA20_POLY1305_SHA256", 0x1303},
+                                  {"ECDHE-ECDSA-AES128-GCM-SHA256", 0xc02b},
+                                  {"ECDHE-ECDSA-AES256-GCM-SHA384", 0xc02c},
+                                  {"ECDHE-RSA-AES128-GCM-SHA256", 0xc02f},
+                                  {"ECDHE-RSA-AES256-GCM-SHA384", 0xc030},
+                                  {"ECDHE-ECDSA-CHACHA20-POLY1305", 0xcca9},
+                                  {"ECDHE-RSA-CHACHA20-POLY1305", 0xcca8},
+                                  {"ECDHE-ECDSA-AES128-SHA", 0xc009},
+                                  {"ECDHE-ECDSA-AES256-SHA", 0xc00a},
+                                  {"ECDHE-RSA-AES128-SHA", 0xc013},
+                                  {"ECDHE-RSA-AES256-SHA", 0xc014},
+                                  {"AES128-GCM-SHA256", 0x009c},
+                                  {"AES256-GCM-SHA384", 0x009d},
+                                  {"AES128-SHA", 0x002f},
                                   {"AES256-SHA", 0x0035}};
   for (const Row& row : kRows) {
     if (row.name == name) return row.number;
@@ -217,7 +226,7 @@ void appendLength(size_t length, std::string& out) {
 }
 
 void appendField(uint32_t number, std::string_view bytes, std::string& out) {
-  out += static_cast<char>(number << 3 | 2);   // length-delimited; all numbers here are below 16
+  out += static_cast<char>(number << 3 | 2);  // length-delimited; all numbers here are below 16
   appendLength(bytes.size(), out);
   out += bytes;
 }

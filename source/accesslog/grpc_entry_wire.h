@@ -16,8 +16,8 @@ enum class EntryKind : uint8_t { kHttp, kTcp };
 // type.tracing.v3.CustomTag: a text, or a request header with what stands for a missing one.
 struct EntryTag {
   std::string name;
-  std::string text;            // the literal, the environment's value, or the header's default
-  http::FieldName header;      // empty: `text` it is
+  std::string text;        // the literal, the environment's value, or the header's default
+  http::FieldName header;  // empty: `text` it is
 };
 
 struct GrpcEntryFields {

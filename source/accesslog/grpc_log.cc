@@ -46,7 +46,7 @@ class GrpcLogStreams::Stream final : public upstream::GrpcCallOwner {
       if (!timer_.armed()) timer_.armIn(kPatience);
       return;
     }
-    if (!call_->writable()) return;   // onGrpc() goes on
+    if (!call_->writable()) return;  // onGrpc() goes on
     const bool first = !std::exchange(named_, true);
     (void)call_->send(entriesMessage(target_.kind, entries_, first ? &logs_.node() : nullptr, target_.log_name));
     entries_.clear();
@@ -101,10 +101,10 @@ class GrpcLogStreams::Stream final : public upstream::GrpcCallOwner {
   event::Timer timer_;
   std::unique_ptr<upstream::GrpcCall> call_;
   std::string entries_;
-  uint32_t waiting_ = 0;      // entries in entries_
-  uint32_t in_call_ = 0;      // entries given to a call that has no connection yet
+  uint32_t waiting_ = 0;  // entries in entries_
+  uint32_t in_call_ = 0;  // entries given to a call that has no connection yet
   base::Nanos not_before_ = 0;
-  bool named_ = false;        // the call's first message went out
+  bool named_ = false;  // the call's first message went out
 };
 
 // ---- a worker's ----
@@ -144,7 +144,7 @@ uint32_t GrpcLogs::target(const GrpcTarget& target) {
 }
 
 const GrpcTarget& GrpcLogs::at(uint32_t target) const {
-  const std::lock_guard<std::mutex> lock(mutex_);   // once a stream, not once an entry
+  const std::lock_guard<std::mutex> lock(mutex_);  // once a stream, not once an entry
   return *targets_[target];
 }
 

@@ -34,12 +34,12 @@ namespace outrider::accesslog {
 struct GrpcTarget {
   EntryKind kind = EntryKind::kHttp;
   std::string cluster;
-  std::string authority;                         // empty: the cluster's name
+  std::string authority;  // empty: the cluster's name
   std::string log_name;
   std::vector<std::pair<std::string, std::string>> metadata;
-  base::Nanos timeout = 0;                       // of a whole stream; 0: none
+  base::Nanos timeout = 0;  // of a whole stream; 0: none
   base::Nanos flush_interval = base::kSecond;
-  uint32_t buffer_bytes = 16384;                 // 0: each entry goes out at once
+  uint32_t buffer_bytes = 16384;  // 0: each entry goes out at once
   bool operator==(const GrpcTarget&) const = default;
 };
 
@@ -49,7 +49,7 @@ class GrpcLogs final {
  public:
   // `node`: core.v3.Node, wire form.
   GrpcLogs(stats::Store& stats, std::string node);
-  uint32_t target(const GrpcTarget& target);     // its number; one that is known keeps it
+  uint32_t target(const GrpcTarget& target);  // its number; one that is known keeps it
   void add(uint32_t target, std::string_view entry) const;
 
   const GrpcTarget& at(uint32_t target) const;
@@ -62,7 +62,7 @@ class GrpcLogs final {
   const GrpcLogStats stats_;
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<const GrpcTarget>> targets_;
-  std::array<std::atomic<GrpcLogStreams*>, stats::kMostSlots> streams_ = {};   // by slot; null: not a worker
+  std::array<std::atomic<GrpcLogStreams*>, stats::kMostSlots> streams_ = {};  // by slot; null: not a worker
 };
 
 // A worker's streams.
@@ -79,13 +79,17 @@ class GrpcLogStreams final {
   event::Loop& loop_;
   upstream::ClusterView& clusters_;
   const uint32_t slot_;
-  std::vector<std::unique_ptr<Stream>> streams_;   // by target; null: unused here
+  std::vector<std::unique_ptr<Stream>> streams_;  // by target; null: unused here
 };
 
 class GrpcLog final : public AccessLog {
  public:
   GrpcLog(std::shared_ptr<GrpcLogs> logs, const GrpcTarget& target, GrpcEntryFields fields, std::optional<LogFilter> filter)
-      : logs_(std::move(logs)), kind_(target.kind), target_(logs_->target(target)), fields_(std::move(fields)), filter_(std::move(filter)) {}
+      : logs_(std::move(logs)),
+        kind_(target.kind),
+        target_(logs_->target(target)),
+        fields_(std::move(fields)),
+        filter_(std::move(filter)) {}
   void log(const Entry& entry) const override;
 
  private:

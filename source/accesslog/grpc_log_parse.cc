@@ -28,11 +28,13 @@ void parseService(const core::GrpcService& in, GrpcTarget& out, Problems& proble
       out.cluster = in.envoy_grpc().cluster_name();
       out.authority = in.envoy_grpc().authority();
       if (out.cluster.empty()) problems.addAt("cluster_name", {}, "is empty");
-      if (in.envoy_grpc().has_retry_policy()) problems.unsupported("retry_policy");   // a new stream is begun in any case
+      if (in.envoy_grpc().has_retry_policy()) problems.unsupported("retry_policy");  // a new stream is begun in any case
       if (in.envoy_grpc().has_max_receive_message_length()) problems.unsupported("max_receive_message_length");
       break;
     }
-    case core::GrpcService::kGoogleGrpc: problems.addAt("google_grpc", {}, "is not supported: nothing would be logged", "envoy_grpc"); break;
+    case core::GrpcService::kGoogleGrpc:
+      problems.addAt("google_grpc", {}, "is not supported: nothing would be logged", "envoy_grpc");
+      break;
     case core::GrpcService::TARGET_SPECIFIER_NOT_SET: problems.add({}, "has no target", "envoy_grpc"); break;
   }
   out.timeout = nanos(in.timeout());
@@ -69,8 +71,10 @@ void parseCommon(const pb::CommonGrpcAccessLogConfig& in, GrpcLogSpec& out, Prob
   const auto at = problems.field("common_config");
   out.target.log_name = in.log_name();
   if (in.log_name().empty()) problems.addAt("log_name", {}, "is empty");
-  if (!in.has_grpc_service()) problems.addAt("grpc_service", {}, "is missing");
-  else parseService(in.grpc_service(), out.target, problems);
+  if (!in.has_grpc_service())
+    problems.addAt("grpc_service", {}, "is missing");
+  else
+    parseService(in.grpc_service(), out.target, problems);
   if (in.transport_api_version() == core::V2) problems.addAt("transport_api_version", "V2", "is no longer supported", "V3");
   if (in.has_buffer_flush_interval()) {
     out.target.flush_interval = nanos(in.buffer_flush_interval());

@@ -15,7 +15,8 @@ using upstream::H2Peer;
 // A worker with a cluster named "logs" that is the collector.
 class GrpcLogTest : public testing::Test {
  protected:
-  GrpcLogTest() : logs_(std::make_shared<GrpcLogs>(world_.stats, "\x0a\x04node")), streams_(std::in_place, *logs_, world_.loop, world_.view, 0) {
+  GrpcLogTest()
+      : logs_(std::make_shared<GrpcLogs>(world_.stats, "\x0a\x04node")), streams_(std::in_place, *logs_, world_.loop, world_.view, 0) {
     target_.cluster = "logs";
     target_.log_name = "mine";
     target_.flush_interval = 20 * base::kMilli;
@@ -111,7 +112,7 @@ TEST_F(GrpcLogTest, LogsOfOneTargetShareAStream) {
 
 TEST_F(GrpcLogTest, WithoutACollectorTheBufferIsBoundedAndDropsAreCounted) {
   target_.buffer_bytes = 300;
-  log(50);   // no cluster of that name
+  log(50);  // no cluster of that name
   world_.turns(5);
   EXPECT_GT(count(GrpcLogStat::kLogsDropped), 30u);
   EXPECT_EQ(count(GrpcLogStat::kLogsDropped) + count(GrpcLogStat::kLogsWritten), 50u);
@@ -222,14 +223,15 @@ TEST_F(GrpcLogParseTest, TheTargetIsWhatTheConfigSays) {
   want.buffer_bytes = 100;
   EXPECT_EQ(logs_->at(0), want);
   ASSERT_NE(parse(kGood), nullptr);
-  EXPECT_EQ(logs_->target(want), 0u);   // the same again: the same streams
+  EXPECT_EQ(logs_->target(want), 0u);  // the same again: the same streams
 }
 
 TEST_F(GrpcLogParseTest, WhatCannotBeDoneIsRefusedOrReported) {
   std::string text(kGood);
   text.replace(text.find("envoy_grpc: {cluster_name: logs, authority: a}"), 46, "google_grpc: {target_uri: x, stat_prefix: y}");
   EXPECT_EQ(parse(text), nullptr);
-  EXPECT_NE(problems_.str().find("typed_config.common_config.grpc_service.google_grpc: is not supported"), std::string::npos) << problems_.str();
+  EXPECT_NE(problems_.str().find("typed_config.common_config.grpc_service.google_grpc: is not supported"), std::string::npos)
+      << problems_.str();
   text = kGood;
   text.replace(text.find("log_name: mine"), 14, "log_name: ''");
   EXPECT_EQ(parse(text), nullptr);

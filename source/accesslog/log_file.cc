@@ -23,7 +23,7 @@ constexpr size_t kChunkBytes = 64 * 1024;
 
 struct Chunk {
   Chunk* next;
-  uint64_t sequence;   // order within its slot
+  uint64_t sequence;  // order within its slot
   uint32_t slot;
   size_t size;
   size_t room;
@@ -41,7 +41,7 @@ void countOf(const FileStats& stats, FileStat stat, int64_t by = 1) {
 int openLog(const std::string& path) {
   // A pipe without a reader must not hold up who opens it.
   const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
-  if (fd >= 0) ::fcntl(fd, F_SETFL, O_APPEND);   // but its thread may wait for the reader to read
+  if (fd >= 0) ::fcntl(fd, F_SETFL, O_APPEND);  // but its thread may wait for the reader to read
   return fd;
 }
 
@@ -78,7 +78,7 @@ struct LogFile::State {
     if (head == nullptr) wake();
   }
   void wake() const {
-    [[maybe_unused]] const ssize_t n = ::write(wake_fds[1], "", 1);   // full: it is awake
+    [[maybe_unused]] const ssize_t n = ::write(wake_fds[1], "", 1);  // full: it is awake
   }
 
   // ---- the thread ----
@@ -90,17 +90,17 @@ struct LogFile::State {
   const std::string path;
   const LogFileOptions options;
   const FileStats stats;
-  int fd;                                   // the thread's; -1: a pipe without a reader, so far
+  int fd;  // the thread's; -1: a pipe without a reader, so far
   int wake_fds[2];
   std::atomic<Chunk*> current[stats::kMostSlots] = {};
-  uint64_t sequences[stats::kMostSlots] = {};   // each its slot's
+  uint64_t sequences[stats::kMostSlots] = {};  // each its slot's
   std::atomic<Chunk*> full{nullptr};
-  std::atomic<size_t> waiting{0};           // bytes of all chunks
+  std::atomic<size_t> waiting{0};  // bytes of all chunks
   std::atomic<bool> flush_asked{false}, reopen_asked{false}, closing{false};
-  bool line_cut = false;                    // the file ends within a line
+  bool line_cut = false;  // the file ends within a line
   base::Nanos last_warning = 0;
 
-  std::mutex mutex;                         // guards `finished`
+  std::mutex mutex;  // guards `finished`
   std::condition_variable changed;
   bool finished = false;
 };
@@ -143,13 +143,14 @@ void LogFile::State::writeAll(bool steal) {
     }
   }
   for (Chunk* chunk = full.exchange(nullptr, std::memory_order_acquire); chunk != nullptr; chunk = chunk->next) chunks.push_back(chunk);
-  std::sort(chunks.begin(), chunks.end(), [](const Chunk* a, const Chunk* b) {
-    return a->slot != b->slot ? a->slot < b->slot : a->sequence < b->sequence;
-  });
+  std::sort(chunks.begin(), chunks.end(),
+            [](const Chunk* a, const Chunk* b) { return a->slot != b->slot ? a->slot < b->slot : a->sequence < b->sequence; });
   for (Chunk* chunk : chunks) {
     if (chunk->size > 0) {
-      if (write({chunk->bytes(), chunk->size})) countOf(stats, FileStat::kWriteCompleted);
-      else countOf(stats, FileStat::kWriteDropped, chunk->lines);
+      if (write({chunk->bytes(), chunk->size}))
+        countOf(stats, FileStat::kWriteCompleted);
+      else
+        countOf(stats, FileStat::kWriteDropped, chunk->lines);
     }
     waiting.fetch_sub(chunk->room, std::memory_order_relaxed);
     std::free(chunk);
@@ -163,7 +164,7 @@ bool LogFile::State::write(std::string_view bytes) {
     while (!text.empty()) {
       const ssize_t n = ::write(fd, text.data(), text.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {   // a stream that others made non-blocking
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {  // a stream that others made non-blocking
         if (closing.load()) return EAGAIN;
         pollfd wait{fd, POLLOUT, 0};
         ::poll(&wait, 1, 1000);
@@ -180,7 +181,7 @@ bool LogFile::State::write(std::string_view bytes) {
   if (error == 0 && was_cut) error = put("\n");
   if (error == 0) error = put(bytes);
   if (error == 0) {
-    line_cut = false;   // the end of a format without a line break is no cut line
+    line_cut = false;  // the end of a format without a line break is no cut line
     return true;
   }
   line_cut |= was_cut;
@@ -253,7 +254,8 @@ void LogFile::reopen() {
   state_->wake();
 }
 
-LogFiles::LogFiles(stats::Store& stats, const LogFileOptions& options) : options_(options), stats_(stats.scope("filesystem.", kFileTable)) {}
+LogFiles::LogFiles(stats::Store& stats, const LogFileOptions& options)
+    : options_(options), stats_(stats.scope("filesystem.", kFileTable)) {}
 
 absl::StatusOr<std::shared_ptr<LogFile>> LogFiles::open(const std::string& path) {
   const std::lock_guard<std::mutex> lock(mutex_);

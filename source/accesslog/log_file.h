@@ -23,26 +23,26 @@
 namespace outrider::accesslog {
 
 struct LogFileOptions {
-  base::Nanos flush_interval = 10 * base::kSecond;   // --file-flush-interval-msec
-  size_t most_bytes = 8 << 20;                       // that wait for one file
+  base::Nanos flush_interval = 10 * base::kSecond;  // --file-flush-interval-msec
+  size_t most_bytes = 8 << 20;                      // that wait for one file
 };
 
 class LogFile final {
  public:
-  ~LogFile();   // writes what is left; waits a second for a stalled file, then leaves it behind
+  ~LogFile();  // writes what is left; waits a second for a stalled file, then leaves it behind
   LogFile(const LogFile&) = delete;
   LogFile& operator=(const LogFile&) = delete;
 
   void append(std::string_view line);
-  void flush();                          // soon, not now
-  void reopen();                         // by its name; what was appended before goes to the old file
+  void flush();   // soon, not now
+  void reopen();  // by its name; what was appended before goes to the old file
   const std::string& path() const;
 
  private:
   friend class LogFiles;
   struct State;
   explicit LogFile(std::shared_ptr<State> state);
-  std::shared_ptr<State> state_;         // shared with the thread, which may outlive this when it is stalled
+  std::shared_ptr<State> state_;  // shared with the thread, which may outlive this when it is stalled
 };
 
 // One file object a path, shared by all who name it. "/dev/stdout" and "/dev/stderr" are the process's own streams.
@@ -50,7 +50,7 @@ class LogFiles final {
  public:
   LogFiles(stats::Store& stats, const LogFileOptions& options);
   absl::StatusOr<std::shared_ptr<LogFile>> open(const std::string& path);
-  void reopenAll();                      // SIGUSR1, POST /reopen_logs
+  void reopenAll();  // SIGUSR1, POST /reopen_logs
   void flushAll();
 
  private:

@@ -131,9 +131,9 @@ TEST_F(LogFileTest, AStalledPipeNeverHoldsUpAWorker) {
   ASSERT_GE(reader, 0);
   auto file = open(path);
   const std::string line(999, 'x');
-  for (int i = 0; i < 2000; ++i) file->append(line + "\n");   // 2 MB into a pipe that nobody reads
-  EXPECT_GT(count(FileStat::kWriteDropped), 1000u);            // 256 KiB may wait, and a pipe holds 64
-  ::close(reader);                                             // the writer fails and goes on
+  for (int i = 0; i < 2000; ++i) file->append(line + "\n");  // 2 MB into a pipe that nobody reads
+  EXPECT_GT(count(FileStat::kWriteDropped), 1000u);          // 256 KiB may wait, and a pipe holds 64
+  ::close(reader);                                           // the writer fails and goes on
   file->flush();
   EXPECT_TRUE(becomes([&] { return count(FileStat::kWriteFailed) > 0; }));
 }

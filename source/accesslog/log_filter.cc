@@ -10,7 +10,7 @@ namespace {
 
 uint64_t nextRandom() {
   thread_local uint64_t state = reinterpret_cast<uintptr_t>(&state) ^ static_cast<uint64_t>(base::SystemClock::instance().wall());
-  uint64_t x = state += 0x9e3779b97f4a7c15ull;   // splitmix64
+  uint64_t x = state += 0x9e3779b97f4a7c15ull;  // splitmix64
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
   return x ^ (x >> 31);
@@ -38,7 +38,10 @@ uint32_t grpcStatusOf(const Entry& entry) {
     case 401: return 16;
     case 403: return 7;
     case 404: return 12;
-    case 429: case 502: case 503: case 504: return 14;
+    case 429:
+    case 502:
+    case 503:
+    case 504: return 14;
     default: return 2;
   }
 }
@@ -48,7 +51,7 @@ uint32_t grpcStatusOf(const Entry& entry) {
 LogType logTypeOf(const Entry& entry) {
   if (entry.listener) return {"NotSet", 0};
   if (entry.request != nullptr || entry.info.has_protocol) return {"DownstreamEnd", 6};
-  if (entry.info.end == 0) return {"TcpUpstreamConnected", 1};   // flush_access_log_on_connected
+  if (entry.info.end == 0) return {"TcpUpstreamConnected", 1};  // flush_access_log_on_connected
   return {"TcpConnectionEnd", 3};
 }
 
@@ -82,7 +85,7 @@ bool LogFilter::wants(const Entry& entry) const {
     case Kind::kOr: return std::any_of(children_.begin(), children_.end(), [&](const LogFilter& each) { return each.wants(entry); });
     case Kind::kHeader: {
       if (entry.request != nullptr) return header_->matches(*entry.request);
-      base::Arena* arena = base::Arena::create();   // rare: a request that was never read
+      base::Arena* arena = base::Arena::create();  // rare: a request that was never read
       bool match = false;
       {
         const http::RequestHead none(*arena);

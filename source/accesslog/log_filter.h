@@ -17,12 +17,12 @@ struct LogFilterSpec {
   enum class Compare : uint8_t { kEqual, kAtLeast, kAtMost, kNotEqual };
   Kind kind = Kind::kAll;
   Compare compare = Compare::kEqual;
-  uint32_t value = 0;                   // kStatus; kDuration: milliseconds
-  uint32_t numerator = 0, denominator = 100;   // kSample
-  std::vector<LogFilterSpec> children;  // kAnd, kOr
-  match::HeaderMatchSpec header;        // kHeader
-  uint64_t flags = 0;                   // kFlags: ResponseFlags::bits(), 0: any flag
-  uint64_t set = 0;                     // kGrpcStatus: bit a status; kLogType: bit a type
+  uint32_t value = 0;                         // kStatus; kDuration: milliseconds
+  uint32_t numerator = 0, denominator = 100;  // kSample
+  std::vector<LogFilterSpec> children;        // kAnd, kOr
+  match::HeaderMatchSpec header;              // kHeader
+  uint64_t flags = 0;                         // kFlags: ResponseFlags::bits(), 0: any flag
+  uint64_t set = 0;                           // kGrpcStatus: bit a status; kLogType: bit a type
   bool exclude = false;
   bool operator==(const LogFilterSpec&) const = default;
 };

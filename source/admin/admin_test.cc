@@ -86,7 +86,8 @@ class World {
 // A client that never waits: it sends, and reads what has come.
 class Client {
  public:
-  explicit Client(World& world, int receive_buffer = 0) : world_(world), fd_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+  explicit Client(World& world, int receive_buffer = 0)
+      : world_(world), fd_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
     if (receive_buffer > 0) ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     const int on = 1;
     ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -178,15 +179,15 @@ TEST(Pages, AnUnknownPathIsAnsweredWithWhatThereIs) {
 
 TEST(Pages, WhatChangesSomethingNeedsPost) {
   World world;
-  for (const char* path : {"/quitquitquit", "/healthcheck/fail", "/healthcheck/ok", "/drain_listeners", "/logging", "/reopen_logs", "/reset_counters",
-                           "/ready/../quitquitquit"}) {
+  for (const char* path : {"/quitquitquit", "/healthcheck/fail", "/healthcheck/ok", "/drain_listeners", "/logging", "/reopen_logs",
+                           "/reset_counters", "/ready/../quitquitquit"}) {
     const Answer answer = world.get(path);
     EXPECT_EQ(answer.status, 405) << path;
     EXPECT_EQ(answer.body, "Method GET not allowed, POST required.");
   }
   EXPECT_TRUE(world.done.empty());
-  for (const char* path : {"/healthcheck/fail", "/healthcheck/ok", "/reopen_logs", "/drain_listeners", "/drain_listeners?graceful&inboundonly&skip_exit",
-                           "/quitquitquit"}) {
+  for (const char* path : {"/healthcheck/fail", "/healthcheck/ok", "/reopen_logs", "/drain_listeners",
+                           "/drain_listeners?graceful&inboundonly&skip_exit", "/quitquitquit"}) {
     const Answer answer = world.ask("POST", path);
     EXPECT_EQ(answer.status, 200) << path;
     EXPECT_EQ(answer.body, "OK\n");
@@ -247,7 +248,10 @@ TEST(Pages, TellWhatIsSetWithoutEffect) {
 
 class Statistics : public ::testing::Test {
  protected:
-  Statistics() : a(world.stats.scope("cluster.a.", kTestTable)), b(world.stats.scope("cluster.b.", kTestTable)), codes(world.stats.series("cluster.a.upstream_rq_")) {
+  Statistics()
+      : a(world.stats.scope("cluster.a.", kTestTable)),
+        b(world.stats.scope("cluster.b.", kTestTable)),
+        codes(world.stats.series("cluster.a.upstream_rq_")) {
     a.inc(TestStat::kTotal, 3);
     a.set(TestStat::kActive, 0);
     a.record(TestStat::kTime, 7);
@@ -283,15 +287,18 @@ TEST_F(Statistics, AsJson) {
   EXPECT_EQ(world.page("/stats?format=json&filter=nosuch"), R"({"stats":[]})");
   EXPECT_EQ(world.page("/stats?format=json&type=TextReadouts"),
             R"({"stats":[{"name":"cluster_manager.cds.version_text","value":"v\"1"}]})");
-  EXPECT_EQ(world.page("/stats?format=json&filter=cluster.a.time&histogram_buckets=disjoint").substr(0, 160),
-            R"({"stats":[{"histograms":[{"name":"cluster.a.time_ms","buckets":[{"upper_bound":0.5,"interval":0,"cumulative":0},{"upper_bound":1,"interval":0,"cumulative":0},{")");
+  EXPECT_EQ(
+      world.page("/stats?format=json&filter=cluster.a.time&histogram_buckets=disjoint").substr(0, 160),
+      R"({"stats":[{"histograms":[{"name":"cluster.a.time_ms","buckets":[{"upper_bound":0.5,"interval":0,"cumulative":0},{"upper_bound":1,"interval":0,"cumulative":0},{")");
 }
 
 TEST_F(Statistics, ForPrometheus) {
   EXPECT_EQ(world.page("/stats/prometheus?filter=^cluster\\.[ab]\\.(total|upstream_rq|active)"),
-            "# TYPE envoy_cluster_total counter\nenvoy_cluster_total{envoy_cluster_name=\"a\"} 3\nenvoy_cluster_total{envoy_cluster_name=\"b\"} 0\n"
+            "# TYPE envoy_cluster_total counter\nenvoy_cluster_total{envoy_cluster_name=\"a\"} "
+            "3\nenvoy_cluster_total{envoy_cluster_name=\"b\"} 0\n"
             "# TYPE envoy_cluster_upstream_rq counter\nenvoy_cluster_upstream_rq{envoy_response_code=\"200\",envoy_cluster_name=\"a\"} 2\n"
-            "# TYPE envoy_cluster_active gauge\nenvoy_cluster_active{envoy_cluster_name=\"a\"} 0\nenvoy_cluster_active{envoy_cluster_name=\"b\"} 0\n");
+            "# TYPE envoy_cluster_active gauge\nenvoy_cluster_active{envoy_cluster_name=\"a\"} "
+            "0\nenvoy_cluster_active{envoy_cluster_name=\"b\"} 0\n");
   const std::string time = world.page("/stats?format=prometheus&usedonly&filter=cluster.*time");
   EXPECT_EQ(time.substr(0, time.find("le=\"1\"")),
             "# TYPE envoy_cluster_time_ms histogram\nenvoy_cluster_time_ms_bucket{envoy_cluster_name=\"a\",le=\"0.5\"} 0\n"
@@ -329,7 +336,8 @@ TEST(ConfigDump, NeverShowsAKey) {
   auto& token = *ads.add_initial_metadata();
   token.set_key("x-token");
   token.set_value("TOKEN-BYTES");
-  for (const char* page : {"/config_dump", "/config_dump?include_eds", "/config_dump?mask=bootstrap", "/config_dump?resource=static_secrets"}) {
+  for (const char* page :
+       {"/config_dump", "/config_dump?include_eds", "/config_dump?mask=bootstrap", "/config_dump?resource=static_secrets"}) {
     const Answer answer = world.get(page);
     EXPECT_EQ(answer.status, 200) << page;
     EXPECT_EQ(answer.body.find("PRIVATE-BYTES"), std::string::npos) << page;
@@ -372,7 +380,8 @@ TEST(ConfigDump, ResourcesMasksAndNames) {
   const std::string only = world.page("/config_dump?resource=static_clusters&mask=cluster.name&name_regex=b");
   EXPECT_EQ(only,
             "{\n \"configs\": [\n  {\n   \"@type\": \"type.googleapis.com/envoy.admin.v3.ClustersConfigDump.StaticCluster\",\n"
-            "   \"cluster\": {\n    \"@type\": \"type.googleapis.com/envoy.config.cluster.v3.Cluster\",\n    \"name\": \"b\"\n   }\n  }\n ]\n}\n");
+            "   \"cluster\": {\n    \"@type\": \"type.googleapis.com/envoy.config.cluster.v3.Cluster\",\n    \"name\": \"b\"\n   }\n  }\n "
+            "]\n}\n");
   EXPECT_EQ(world.get("/config_dump?resource=nosuch").status, 404);
   EXPECT_EQ(world.get("/config_dump?resource=bootstrap").status, 400);
   EXPECT_EQ(world.get("/config_dump?resource=static_clusters&mask=nosuch").status, 400);
@@ -419,7 +428,8 @@ TEST(Connections, RefuseLongHeadsAndLongBodies) {
   head.send("GET /ready HTTP/1.1\r\nHost: a\r\nX: " + std::string(61 * 1024, 'x'));
   EXPECT_EQ(head.read().substr(0, 12), "HTTP/1.1 431");
   Client body(world);
-  body.send("POST /quitquitquit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" + std::string(Connection::kMostBody + 1, 'x'));
+  body.send("POST /quitquitquit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n" +
+            std::string(Connection::kMostBody + 1, 'x'));
   world.turns(10);
   EXPECT_EQ(body.read().substr(0, 12), "HTTP/1.1 413");
   EXPECT_TRUE(world.done.empty());
@@ -445,12 +455,13 @@ TEST(Connections, AClientThatDoesNotFinishItsRequestIsCut) {
 TEST(Connections, ASlowReaderCostsLittleAndIsCutInTheEnd) {
   World world;
   std::vector<stats::ScopeRef> scopes;
-  for (int i = 0; i < 30000; ++i) scopes.push_back(world.stats.scope("cluster.some_rather_long_name_" + std::to_string(i) + ".", kTestTable));
+  for (int i = 0; i < 30000; ++i)
+    scopes.push_back(world.stats.scope("cluster.some_rather_long_name_" + std::to_string(i) + ".", kTestTable));
   const size_t blocks = base::Block::liveOnThisThread();
   Client slow(world, 4096);
   slow.send("GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n");
   world.turns(2000);
-  EXPECT_LT(base::Block::liveOnThisThread() - blocks, 32u);        // half a MiB of an answer of several
+  EXPECT_LT(base::Block::liveOnThisThread() - blocks, 32u);  // half a MiB of an answer of several
   // Others are served meanwhile.
   Client other(world);
   other.send("GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -25,9 +25,9 @@ inline constexpr size_t kPieceBytes = 32 * 1024;
 
 struct Answer {
   uint16_t status = 200;
-  std::string_view content_type = kText;      // static
+  std::string_view content_type = kText;  // static
   std::string body;
-  std::unique_ptr<Pieces> pieces;             // after `body`
+  std::unique_ptr<Pieces> pieces;  // after `body`
 
   static Answer text(std::string body, uint16_t status = 200) { return {status, kText, std::move(body), nullptr}; }
   static Answer json(std::string body) { return {200, kJson, std::move(body), nullptr}; }

@@ -110,8 +110,8 @@ void printMessage(const std::string& name, const upstream::ClusterManager::View&
     health.set_failed_active_degraded_check(host.has(HealthFlag::kDegradedActive));
     health.set_pending_dynamic_removal(host.has(HealthFlag::kPendingRemoval));
     health.set_pending_active_hc(host.has(HealthFlag::kPendingActive));
-    health.set_eds_health_status(host.has(HealthFlag::kEdsDraining)  ? HealthStatus::DRAINING
-                                 : host.has(HealthFlag::kFailedEds)  ? HealthStatus::UNHEALTHY
+    health.set_eds_health_status(host.has(HealthFlag::kEdsDraining)   ? HealthStatus::DRAINING
+                                 : host.has(HealthFlag::kFailedEds)   ? HealthStatus::UNHEALTHY
                                  : host.has(HealthFlag::kDegradedEds) ? HealthStatus::DEGRADED
                                                                       : HealthStatus::HEALTHY);
     status.set_weight(host.endpoint.weight);
@@ -141,7 +141,7 @@ class ClusterPieces final : public Pieces {
     const size_t end = out.size() + kPieceBytes;
     for (; at_ < names_.size() && out.size() < end; ++at_) {
       const upstream::ClusterManager::View view = sources_.clusters.find(names_[at_]);
-      if (view.active == nullptr) continue;      // went away meanwhile
+      if (view.active == nullptr) continue;  // went away meanwhile
       if (!json_) {
         printText(names_[at_], view, out);
         continue;
@@ -182,7 +182,10 @@ Answer clusters(const Sources& sources, const Request& request) {
 }  // namespace
 
 void addClusterPages(Pages& pages, const Sources& sources) {
-  pages.push_back({"/clusters", "upstream cluster status", false, [&](const Request& request) { return clusters(sources, request); },
+  pages.push_back({"/clusters",
+                   "upstream cluster status",
+                   false,
+                   [&](const Request& request) { return clusters(sources, request); },
                    {{"filter", "Regular expression (Google re2) for filtering clusters by name"},
                     {"format", "File format to use; One of (text, json)"}}});
 }

@@ -54,7 +54,7 @@ std::string quoted(std::string_view text) {
 template <class Time>
 void setTime(base::Nanos at, Time* out) {
   out->set_seconds(at / base::kSecond);
-  out->set_nanos(static_cast<int32_t>(at % base::kSecond / base::kMilli * base::kMilli));   // Envoy tells milliseconds
+  out->set_nanos(static_cast<int32_t>(at % base::kSecond / base::kMilli * base::kMilli));  // Envoy tells milliseconds
 }
 
 void setAny(std::string_view type_url, const std::string& bytes, google::protobuf::Any* out) {
@@ -65,7 +65,7 @@ void setAny(std::string_view type_url, const std::string& bytes, google::protobu
 // A list of a part of the dump: its elements are made one by one, when they are printed (one step may find none, or some).
 using Made = std::vector<MessagePtr>;
 struct List {
-  std::string_view name;                     // "static_clusters"
+  std::string_view name;  // "static_clusters"
   std::vector<std::function<Made()>> steps;
 };
 
@@ -76,8 +76,8 @@ Made made(MessagePtr one) {
 }
 
 struct Part {
-  std::string_view type;                     // "envoy.admin.v3.ClustersConfigDump"
-  std::string version;                       // printed when not empty
+  std::string_view type;  // "envoy.admin.v3.ClustersConfigDump"
+  std::string version;    // printed when not empty
   std::vector<List> lists;
 };
 
@@ -208,7 +208,7 @@ class Dump final {
         one->mutable_endpoint()->mutable_health_check_config()->set_port_value(host.endpoint.check_port);
         one->mutable_endpoint()->mutable_health_check_config()->set_hostname(host.endpoint.check_hostname);
         one->mutable_endpoint()->set_hostname(host.hostname);
-        one->set_health_status(host.has(HealthFlag::kEdsDraining)                     ? HealthStatus::DRAINING
+        one->set_health_status(host.has(HealthFlag::kEdsDraining)              ? HealthStatus::DRAINING
                                : host.health() == upstream::Health::kUnhealthy ? HealthStatus::UNHEALTHY
                                : host.health() == upstream::Health::kDegraded  ? HealthStatus::DEGRADED
                                                                                : HealthStatus::HEALTHY);
@@ -220,10 +220,12 @@ class Dump final {
     any->PackFrom(out);
   }
 
-  static envoy::config::endpoint::v3::LocalityLbEndpoints* groupOf(const upstream::Host& host, uint32_t priority, ClusterLoadAssignment& out) {
+  static envoy::config::endpoint::v3::LocalityLbEndpoints* groupOf(const upstream::Host& host, uint32_t priority,
+                                                                   ClusterLoadAssignment& out) {
     for (auto& group : *out.mutable_endpoints()) {
       const auto& locality = group.locality();
-      if (group.priority() == priority && locality.region() == host.region && locality.zone() == host.zone && locality.sub_zone() == host.sub_zone) {
+      if (group.priority() == priority && locality.region() == host.region && locality.zone() == host.zone &&
+          locality.sub_zone() == host.sub_zone) {
         return &group;
       }
     }
@@ -411,7 +413,7 @@ class WholePieces final : public Pieces {
         case Phase::kStatics: statics(out); break;
         case Phase::kRest: rest(out); return true;
         case Phase::kParts:
-          if (!step(out)) return true;      // a part's names were gathered
+          if (!step(out)) return true;  // a part's names were gathered
           break;
         case Phase::kEnd:
           writer_.close(out);
@@ -433,7 +435,7 @@ class WholePieces final : public Pieces {
     writer_.openObject(out);
     writer_.member("@type", quoted(absl::StrCat(base::toAbsl(kUrl), "envoy.admin.v3.BootstrapConfigDump")), out);
     writer_.openObject("bootstrap", out);
-    Bootstrap first;                                      // what stands before static_resources: fields go by number
+    Bootstrap first;  // what stands before static_resources: fields go by number
     if (sources_.bootstrap.has_node()) *first.mutable_node() = sources_.bootstrap.node();
     writer_.members(print(first), out);
     phase_ = Phase::kRest;
@@ -522,7 +524,7 @@ class WholePieces final : public Pieces {
   JsonWriter writer_;
   Phase phase_ = Phase::kBegin;
   std::optional<Part> part_;
-  size_t index_ = 0;       // of the next part
+  size_t index_ = 0;  // of the next part
   size_t list_ = 0, at_ = 0;
   bool list_open_ = false;
 };
@@ -538,7 +540,8 @@ void printTyped(const Message& message, JsonWriter& writer, std::string& out) {
 // ?resource=dynamic_active_clusters: the elements of one list, masked each.
 class ListPieces final : public Pieces {
  public:
-  ListPieces(std::unique_ptr<Dump> dump, List list, DumpMask mask) : dump_(std::move(dump)), list_(std::move(list)), mask_(std::move(mask)) {}
+  ListPieces(std::unique_ptr<Dump> dump, List list, DumpMask mask)
+      : dump_(std::move(dump)), list_(std::move(list)), mask_(std::move(mask)) {}
 
   bool next(std::string& out) override {
     const size_t end = out.size() + kPieceBytes;
@@ -561,7 +564,7 @@ class ListPieces final : public Pieces {
   }
 
  private:
-  const std::unique_ptr<Dump> dump_;         // the list's steps refer to it
+  const std::unique_ptr<Dump> dump_;  // the list's steps refer to it
   const List list_;
   const DumpMask mask_;
   JsonWriter writer_;
@@ -583,7 +586,7 @@ Answer masked(const Sources& sources, const Dump& all, const std::string& text) 
     if (!part) continue;
     const auto* type = config::findType(part->type);
     const MessagePtr message = config::newMessage(*type);
-    if (!mask.apply(*message)) continue;                  // fields of other parts
+    if (!mask.apply(*message)) continue;  // fields of other parts
     const auto* reflection = message->GetReflection();
     for (const List& list : part->lists) {
       const auto* field = type->FindFieldByName(std::string(list.name));
@@ -605,7 +608,8 @@ Answer configDump(const Sources& sources, const Request& request) {
   if (const std::string* pattern = request.param("name_regex"); pattern != nullptr && !pattern->empty()) {
     auto compiled = match::Regex::compile(*pattern);
     if (!compiled.ok()) {
-      return wrong(absl::StrCat("INVALID_ARGUMENT: Error while parsing name_regex from ", *pattern, ": ", compiled.status().message()), 400);
+      return wrong(absl::StrCat("INVALID_ARGUMENT: Error while parsing name_regex from ", *pattern, ": ", compiled.status().message()),
+                   400);
     }
     names = *std::move(compiled);
   }
@@ -624,7 +628,7 @@ Answer configDump(const Sources& sources, const Request& request) {
     for (List& list : part->lists) {
       if (list.name != *resource) continue;
       if (!each.empty()) {
-        for (const auto& step : list.steps) {               // what is wrong with the mask shows at the first element
+        for (const auto& step : list.steps) {  // what is wrong with the mask shows at the first element
           const Made first = step();
           if (first.empty()) continue;
           if (!each.apply(*first.front())) return wrong(absl::StrCat("FieldMask ", *mask, " could not be successfully used."), 400);
@@ -656,11 +660,19 @@ Answer initDump(const Sources& sources) {
 }  // namespace
 
 void addConfigDumpPages(Pages& pages, const Sources& sources) {
-  pages.push_back({"/config_dump", "dump current configs", false, [&](const Request& request) { return configDump(sources, request); },
-                   {{"resource", "The resource to dump"},
-                    {"mask", "The mask to apply. When both resource and mask are specified, the mask is applied to every element in the desired repeated field so that only a subset of fields are returned. The mask is parsed as a Protobuf::FieldMask"},
-                    {"name_regex", "Dump only the currently loaded configurations whose names match the specified regex. Can be used with both resource and mask query parameters."},
-                    {"include_eds", "Dump currently loaded configuration including EDS. See the response definition for more information"}}});
+  pages.push_back(
+      {"/config_dump",
+       "dump current configs",
+       false,
+       [&](const Request& request) { return configDump(sources, request); },
+       {{"resource", "The resource to dump"},
+        {"mask",
+         "The mask to apply. When both resource and mask are specified, the mask is applied to every element in the desired repeated field "
+         "so that only a subset of fields are returned. The mask is parsed as a Protobuf::FieldMask"},
+        {"name_regex",
+         "Dump only the currently loaded configurations whose names match the specified regex. Can be used with both resource and mask "
+         "query parameters."},
+        {"include_eds", "Dump currently loaded configuration including EDS. See the response definition for more information"}}});
   pages.push_back({"/init_dump", "dump what is not initialized yet", false, [&](const Request&) { return initDump(sources); }, {}});
 }
 

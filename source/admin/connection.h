@@ -32,9 +32,9 @@ class Connection final : public base::TaggedNode<ConnectionTag>,
                          private http::ServerCodecSink {
  public:
   static constexpr size_t kMostBody = 64 * 1024;
-  static constexpr base::Nanos kRequestTime = 10 * base::kSecond;    // for a whole request, from its first byte on
-  static constexpr base::Nanos kIdleTime = 60 * base::kSecond;       // between requests, and before the first
-  static constexpr base::Nanos kStallTime = 30 * base::kSecond;      // for the client to read some of its answer
+  static constexpr base::Nanos kRequestTime = 10 * base::kSecond;  // for a whole request, from its first byte on
+  static constexpr base::Nanos kIdleTime = 60 * base::kSecond;     // between requests, and before the first
+  static constexpr base::Nanos kStallTime = 30 * base::kSecond;    // for the client to read some of its answer
 
   Connection(event::Loop& loop, int fd, const base::Address& local, const base::Address& remote, const http::h1::Settings& settings,
              ConnectionOwner& owner);
@@ -42,7 +42,7 @@ class Connection final : public base::TaggedNode<ConnectionTag>,
 
   // When it last moved forward: who waits longest goes first when there are too many.
   base::Nanos progressAt() const { return progress_at_; }
-  void cut();                         // now, with a reset; without onGone()
+  void cut();  // now, with a reset; without onGone()
   const net::Connection& socket() const { return socket_; }
 
  private:
@@ -65,9 +65,9 @@ class Connection final : public base::TaggedNode<ConnectionTag>,
     void onEnd(http::ResetReason reason) override;
     void onReady(uint32_t) override { pump(); }
 
-    void begin();                     // the request is whole: the page is asked
+    void begin();  // the request is whole: the page is asked
     void sendHead();
-    void pump();                      // one piece; the next one in the next turn
+    void pump();  // one piece; the next one in the next turn
     void release();
 
     Connection& owner_;
@@ -78,8 +78,8 @@ class Connection final : public base::TaggedNode<ConnectionTag>,
     std::string target_;
     Answer answer_;
     size_t body_bytes_ = 0;
-    bool refused_ = false;            // answer_ is a refusal already
-    bool full_ = false;               // the codec asked to pause
+    bool refused_ = false;  // answer_ is a refusal already
+    bool full_ = false;     // the codec asked to pause
     bool head_sent_ = false;
   };
 
@@ -107,8 +107,8 @@ class Connection final : public base::TaggedNode<ConnectionTag>,
   Exchange exchange_;
   event::Timer timer_;
   base::Nanos progress_at_;
-  uint64_t written_ = 0;              // of socket_ at progress_at_
-  bool partial_ = false;              // bytes of an unfinished request are here
+  uint64_t written_ = 0;  // of socket_ at progress_at_
+  bool partial_ = false;  // bytes of an unfinished request are here
   bool closing_ = false;
 };
 

@@ -19,7 +19,7 @@ DumpMask::DumpMask(std::string_view paths) {
     paths = comma == std::string_view::npos ? std::string_view() : paths.substr(comma + 1);
     if (path.empty()) continue;
     Node* node = &root_;
-    bool whole = false;                                 // a shorter path already takes all of this
+    bool whole = false;  // a shorter path already takes all of this
     while (true) {
       const size_t dot = path.find('.');
       const auto [at, fresh] = node->below.try_emplace(std::string(path.substr(0, dot)));

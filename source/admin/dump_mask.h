@@ -22,7 +22,7 @@ class DumpMask final {
 
  private:
   struct Node {
-    std::map<std::string, Node, std::less<>> below;     // empty: everything from here on
+    std::map<std::string, Node, std::less<>> below;  // empty: everything from here on
   };
   static bool apply(const Node& node, google::protobuf::Message& message);
   static bool fits(const Node& node, const google::protobuf::Descriptor& type);

@@ -45,7 +45,8 @@ bool isProbe(std::string_view path) { return path == "/ready" || path == "/stats
 
 }  // namespace
 
-Endpoint::Endpoint(Sources sources) : sources_(std::move(sources)), stats_(sources_.stats.scope("listener.admin.", listener::kListenerTable)) {
+Endpoint::Endpoint(Sources sources)
+    : sources_(std::move(sources)), stats_(sources_.stats.scope("listener.admin.", listener::kListenerTable)) {
   settings_.accept_http_10 = true;
   settings_.default_host_for_http_10 = "localhost";
   addServerPages(pages_, sources_);
@@ -53,9 +54,9 @@ Endpoint::Endpoint(Sources sources) : sources_(std::move(sources)), stats_(sourc
   addClusterPages(pages_, sources_);
   addListenerPages(pages_, sources_);
   addConfigDumpPages(pages_, sources_);
-  pages_.push_back({"/help", "print out list of admin commands", false, [this](const Request&) { return Answer::text(helpText(pages_)); }, {}});
-  pages_.push_back({"/", "Admin home page", false,
-                    [this](const Request&) { return Answer{200, kHtml, homePage(pages_), nullptr}; }, {}});
+  pages_.push_back(
+      {"/help", "print out list of admin commands", false, [this](const Request&) { return Answer::text(helpText(pages_)); }, {}});
+  pages_.push_back({"/", "Admin home page", false, [this](const Request&) { return Answer{200, kHtml, homePage(pages_), nullptr}; }, {}});
   std::sort(pages_.begin(), pages_.end(), [](const Page& a, const Page& b) { return a.path < b.path; });
 }
 

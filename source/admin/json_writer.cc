@@ -29,7 +29,7 @@ void JsonWriter::close(std::string& out) {
 
 void JsonWriter::members(std::string_view json, std::string& out) {
   const size_t first = json.find("\n ");
-  if (first == std::string_view::npos) return;          // {}
+  if (first == std::string_view::npos) return;  // {}
   const size_t last = json.rfind('\n');
   next(out);
   appendMoved(json.substr(first + 2, last - first - 2), levels_.size() - 1, out);

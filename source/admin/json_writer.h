@@ -47,7 +47,7 @@ class JsonWriter final {
     levels_.push_back({kind});
     out += kind;
   }
-  void next(std::string& out);                          // a comma if one is due, and the line's start
+  void next(std::string& out);  // a comma if one is due, and the line's start
   void key(std::string_view name, std::string& out);
   void value(std::string_view json, std::string& out) const;
 

@@ -14,7 +14,7 @@ Answer listeners(const Sources& sources, const Request& request) {
   const auto active = sources.listeners.active();
   const auto addresses = [](const listener::ListenerManager::Active& each) {
     std::vector<base::Address> out;
-    if (each.sockets.empty()) return each.version->addresses;      // not bound: as configured
+    if (each.sockets.empty()) return each.version->addresses;  // not bound: as configured
     for (const auto& socket : each.sockets) out.push_back(socket->local());
     return out;
   };
@@ -71,7 +71,10 @@ Answer certs(const Sources& sources) {
 }  // namespace
 
 void addListenerPages(Pages& pages, const Sources& sources) {
-  pages.push_back({"/listeners", "print listener info", false, [&](const Request& request) { return listeners(sources, request); },
+  pages.push_back({"/listeners",
+                   "print listener info",
+                   false,
+                   [&](const Request& request) { return listeners(sources, request); },
                    {{"format", "File format to use; One of (text, json)"}}});
   pages.push_back({"/certs", "print certs on machine", false, [&](const Request&) { return certs(sources); }, {}});
 }

@@ -21,12 +21,12 @@ struct Param {
 struct Page {
   std::string_view path;
   std::string_view help;
-  bool mutates;                                  // POST only
+  bool mutates;  // POST only
   std::function<Answer(const Request&)> answer;
   std::vector<Param> params;
 };
 
-using Pages = std::vector<Page>;                 // sorted by path
+using Pages = std::vector<Page>;  // sorted by path
 
 // Each file adds its pages; `sources` outlives them.
 void addServerPages(Pages& pages, const Sources& sources);

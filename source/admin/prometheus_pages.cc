@@ -11,14 +11,15 @@ namespace {
 
 using stats::Kind;
 
-constexpr size_t kMostRows = 2048;           // a piece, unless its time is over
-constexpr size_t kMostMembers = 512;         // gathered a piece
+constexpr size_t kMostRows = 2048;    // a piece, unless its time is over
+constexpr size_t kMostMembers = 512;  // gathered a piece
 
 // Lines of one metric must stand together, and each scope has some of many: so the living scopes are gathered first, by kind of
 // scope, and then each metric goes over the scopes that have it.
 class PrometheusPieces final : public Pieces {
  public:
-  PrometheusPieces(const Sources& sources, StatsQuery query, bool texts) : sources_(sources), store_(sources.stats), query_(std::move(query)), refresh_(sources), texts_(texts) {
+  PrometheusPieces(const Sources& sources, StatsQuery query, bool texts)
+      : sources_(sources), store_(sources.stats), query_(std::move(query)), refresh_(sources), texts_(texts) {
     if (texts_) {
       for (const auto& [name, value] : store_.texts()) {
         if (!query_.takeName(name)) continue;
@@ -61,19 +62,19 @@ class PrometheusPieces final : public Pieces {
     stats::ScopeRef scope;
     std::string labels;
   };
-  using Family = std::vector<Member>;        // all scopes of one table under one metric prefix
+  using Family = std::vector<Member>;  // all scopes of one table under one metric prefix
   struct Row {
     std::string labels;
     uint64_t value;
   };
   struct Part {
     const Family* family;
-    size_t index;                            // of the statistic in its table
+    size_t index;  // of the statistic in its table
     std::string labels;
   };
   struct Metric {
     std::vector<Part> parts;
-    std::vector<Row> rows;                   // of series
+    std::vector<Row> rows;  // of series
   };
 
   static std::string join(const std::string& first, const std::string& second) {
@@ -102,7 +103,8 @@ class PrometheusPieces final : public Pieces {
   void declare(const std::string& prefix, const stats::Table& table, const Family& family) {
     for (size_t i = 0; i < table.count; ++i) {
       stats::NameTags tags = stats::nameTags(table.stats[i].name);
-      metrics_[{static_cast<int>(table.stats[i].kind), "envoy_" + prefix + tags.metric}].parts.push_back({&family, i, std::move(tags.labels)});
+      metrics_[{static_cast<int>(table.stats[i].kind), "envoy_" + prefix + tags.metric}].parts.push_back(
+          {&family, i, std::move(tags.labels)});
     }
   }
 
@@ -129,7 +131,8 @@ class PrometheusPieces final : public Pieces {
         continue;
       }
       const Member& member = (*part.family)[member_++];
-      if (query_.filter != nullptr && !query_.takeName(absl::StrCat(member.scope->prefix(), std::string(member.scope->table().stats[part.index].name)))) {
+      if (query_.filter != nullptr &&
+          !query_.takeName(absl::StrCat(member.scope->prefix(), std::string(member.scope->table().stats[part.index].name)))) {
         return true;
       }
       if (static_cast<Kind>(key.first) == Kind::kHistogram) {
@@ -165,7 +168,8 @@ class PrometheusPieces final : public Pieces {
       const auto counts = stats::cumulative(sample);
       for (size_t i = 0; i < counts.size(); ++i) {
         const double bound = stats::kBuckets[i];
-        line(name, "_bucket", labels, absl::StrCat("le=\"", bound < 1 ? stats::numberText(bound) : absl::StrCat(static_cast<uint64_t>(bound)), "\""), out);
+        line(name, "_bucket", labels,
+             absl::StrCat("le=\"", bound < 1 ? stats::numberText(bound) : absl::StrCat(static_cast<uint64_t>(bound)), "\""), out);
         absl::StrAppend(&out, counts[i], "\n");
       }
       line(name, "_bucket", labels, "le=\"+Inf\"", out);
@@ -183,7 +187,8 @@ class PrometheusPieces final : public Pieces {
     const absl::string_view kind = at_->first.first == 0 ? "counter" : at_->first.first == 1 ? "gauge" : summary ? "summary" : "histogram";
     absl::StrAppend(&out, "# TYPE ", at_->first.second, " ", kind, "\n");
   }
-  static void line(const std::string& name, absl::string_view suffix, const std::string& first, const std::string& second, std::string& out) {
+  static void line(const std::string& name, absl::string_view suffix, const std::string& first, const std::string& second,
+                   std::string& out) {
     absl::StrAppend(&out, name, suffix, "{", first, first.empty() || second.empty() ? "" : ",", second, "} ");
   }
 
@@ -195,10 +200,10 @@ class PrometheusPieces final : public Pieces {
   std::string last_;
   bool refreshed_ = false, gathered_ = false;
   std::map<std::pair<std::string, const stats::Stat*>, Family> families_;
-  std::map<std::pair<int, std::string>, Metric> metrics_;      // by Kind, then name
+  std::map<std::pair<int, std::string>, Metric> metrics_;  // by Kind, then name
   std::map<std::pair<int, std::string>, Metric>::iterator at_;
-  size_t part_ = 0, member_ = 0, row_ = 0;                     // within *at_
-  bool typed_ = false;                                         // its TYPE line is out
+  size_t part_ = 0, member_ = 0, row_ = 0;  // within *at_
+  bool typed_ = false;                      // its TYPE line is out
 };
 
 }  // namespace

@@ -83,7 +83,8 @@ bool isLocalName(std::string_view host) {
   std::string_view name = host;
   if (const size_t colon = host.rfind(':'); colon != std::string_view::npos && host.find(':') == colon) name = host.substr(0, colon);
   if (base::Address::parseIp(name, 0).has_value()) return true;
-  return http::equalsIgnoreCase(name, "localhost") || (name.size() > 10 && http::equalsIgnoreCase(name.substr(name.size() - 10), ".localhost"));
+  return http::equalsIgnoreCase(name, "localhost") ||
+         (name.size() > 10 && http::equalsIgnoreCase(name.substr(name.size() - 10), ".localhost"));
 }
 
 }  // namespace outrider::admin

@@ -11,10 +11,10 @@ namespace outrider::admin {
 
 struct Request {
   std::string method;
-  std::string path;                                          // "/stats"
-  std::vector<std::pair<std::string, std::string>> params;   // in order, decoded
-  std::string host;                                          // Host or :authority
-  bool has_origin = false;                                   // a browser's page asks
+  std::string path;                                         // "/stats"
+  std::vector<std::pair<std::string, std::string>> params;  // in order, decoded
+  std::string host;                                         // Host or :authority
+  bool has_origin = false;                                  // a browser's page asks
 
   // The first parameter of that name, or null.
   const std::string* param(std::string_view name) const {

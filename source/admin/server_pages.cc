@@ -115,7 +115,9 @@ Answer unsupported(const Sources& sources) {
 
 void addServerPages(Pages& pages, const Sources& sources) {
   const auto add = [&](std::string_view path, std::string_view help, bool mutates, std::function<Answer(const Request&)> fn,
-                       std::vector<Param> params = {}) { pages.push_back({path, help, mutates, std::move(fn), std::move(params)}); };
+                       std::vector<Param> params = {}) {
+    pages.push_back({path, help, mutates, std::move(fn), std::move(params)});
+  };
   const auto ok = [](std::function<void()> fn) {
     return [fn](const Request&) {
       fn();
@@ -125,10 +127,12 @@ void addServerPages(Pages& pages, const Sources& sources) {
   add("/ready", "print server state, return 200 if LIVE, otherwise return 503", false, [&](const Request&) { return ready(sources); });
   add("/server_info", "print server version/status information", false, [&](const Request&) { return serverInfo(sources); });
   add("/memory", "print current allocation/heap usage", false, [](const Request&) { return memory(); });
-  add("/hot_restart_version", "print the hot restart compatibility version", false, [](const Request&) { return Answer::text("disabled"); });
+  add("/hot_restart_version", "print the hot restart compatibility version", false,
+      [](const Request&) { return Answer::text("disabled"); });
   add("/logging", "query/change logging levels", true, logging,
       {{"paths", "Change multiple logging levels by setting to <logger_name1>:<desired_level1>,<logger_name2>:<desired_level2>."},
-       {"level", "desired logging level, this will change all loggers's level; One of (, trace, debug, info, warning, error, critical, off)"}});
+       {"level",
+        "desired logging level, this will change all loggers's level; One of (, trace, debug, info, warning, error, critical, off)"}});
   add("/healthcheck/fail", "cause the server to fail health checks", true, ok([&] { sources.fail_health_check(true); }));
   add("/healthcheck/ok", "cause the server to pass health checks", true, ok([&] { sources.fail_health_check(false); }));
   add("/reopen_logs", "reopen access logs", true, ok([&] { sources.reopen_logs(); }));
@@ -141,10 +145,15 @@ void addServerPages(Pages& pages, const Sources& sources) {
         sources.drain_listeners(graceful, request.has("inboundonly"), skip_exit);
         return Answer::text("OK\n");
       },
-      {{"graceful", "When draining listeners, enter a graceful drain period prior to closing listeners. This behaviour and duration is configurable via server options or CLI"},
+      {{"graceful",
+        "When draining listeners, enter a graceful drain period prior to closing listeners. This behaviour and duration is configurable "
+        "via server options or CLI"},
        {"skip_exit", "When draining listeners, do not exit after the drain period. This must be used with graceful"},
-       {"inboundonly", "Drains all inbound listeners. traffic_direction field in envoy_v3_api_msg_config.listener.v3.Listener is used to determine whether a listener is inbound or outbound."}});
-  add("/unsupported", "print what the configuration sets without effect in Outrider", false, [&](const Request&) { return unsupported(sources); });
+       {"inboundonly",
+        "Drains all inbound listeners. traffic_direction field in envoy_v3_api_msg_config.listener.v3.Listener is used to determine "
+        "whether a listener is inbound or outbound."}});
+  add("/unsupported", "print what the configuration sets without effect in Outrider", false,
+      [&](const Request&) { return unsupported(sources); });
   add("/outrider/defaults", "print the defaults of unset fields that differ from Envoy's", false,
       [&](const Request&) { return Answer::text(sources.defaults()); });
 }

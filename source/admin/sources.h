@@ -30,14 +30,14 @@ struct Sources {
   listener::ListenerManager& listeners;
   const tls::ContextCache& tls;
   const envoy::config::bootstrap::v3::Bootstrap& bootstrap;
-  base::Nanos started_at = 0;                                 // wall clock
-  bool strict = true;                                         // refuse what browsers are tricked into; false: as Envoy
+  base::Nanos started_at = 0;  // wall clock
+  bool strict = true;          // refuse what browsers are tricked into; false: as Envoy
 
-  std::function<std::string_view()> state;                    // "LIVE"
+  std::function<std::string_view()> state;  // "LIVE"
   std::function<void(envoy::admin::v3::ServerInfo&)> server_info;
-  std::function<void()> refresh;                              // gauges, before statistics are read
+  std::function<void()> refresh;  // gauges, before statistics are read
   std::function<const std::vector<std::string>&()> unsupported;
-  std::function<std::string()> defaults;                      // the safe defaults in effect, a line each
+  std::function<std::string()> defaults;  // the safe defaults in effect, a line each
 
   // Of control planes: every resource of a type (by its URL), the version of the last response, and what is not served yet.
   std::function<void(std::string_view type_url, const std::function<void(const config::ResourceView&)>& fn)> resources;

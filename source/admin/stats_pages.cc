@@ -16,12 +16,13 @@ namespace {
 using stats::Item;
 using stats::Kind;
 
-constexpr int kMostGroups = 64;      // a piece
+constexpr int kMostGroups = 64;  // a piece
 
 // Text readouts, then counters and gauges by name, then histograms, as Envoy orders them.
 class StatsPieces : public Pieces {
  public:
-  StatsPieces(const Sources& sources, StatsQuery query) : query_(std::move(query)), sources_(sources), store_(sources.stats), refresh_(sources), walk_(sources.stats) {}
+  StatsPieces(const Sources& sources, StatsQuery query)
+      : query_(std::move(query)), sources_(sources), store_(sources.stats), refresh_(sources), walk_(sources.stats) {}
 
   bool next(std::string& out) final {
     const size_t end = out.size() + kPieceBytes;
@@ -175,7 +176,8 @@ class JsonPieces final : public StatsPieces {
       if (query_.buckets == Buckets::kSummary || query_.buckets == Buckets::kDetailed) {
         const bool summary = query_.buckets == Buckets::kSummary;
         out += summary ? "{\"supported_quantiles\":[" : "{\"supported_percentiles\":[";
-        for (size_t i = 0; i < stats::kQuantiles.size(); ++i) absl::StrAppend(&out, i == 0 ? "" : ",", stats::numberText(stats::kQuantiles[i] * 100));
+        for (size_t i = 0; i < stats::kQuantiles.size(); ++i)
+          absl::StrAppend(&out, i == 0 ? "" : ",", stats::numberText(stats::kQuantiles[i] * 100));
         out += summary ? "],\"computed_quantiles\":[" : "],\"details\":[";
       } else {
         out += '[';
@@ -204,8 +206,8 @@ class JsonPieces final : public StatsPieces {
         const auto counts = stats::cumulative(sample);
         out += ",\"buckets\":[";
         for (size_t i = 0; i < counts.size(); ++i) {
-          absl::StrAppend(&out, i == 0 ? "" : ",", "{\"upper_bound\":", stats::numberText(stats::kBuckets[i]), ",\"interval\":0,\"cumulative\":",
-                          query_.bucket(counts, i), "}");
+          absl::StrAppend(&out, i == 0 ? "" : ",", "{\"upper_bound\":", stats::numberText(stats::kBuckets[i]),
+                          ",\"interval\":0,\"cumulative\":", query_.bucket(counts, i), "}");
         }
         out += ']';
         break;
@@ -251,13 +253,24 @@ void addStatsPages(Pages& pages, const Sources& sources) {
   const Param used{"usedonly", "Only include stats that have been written by system since restart"};
   const Param filter{"filter", "Regular expression (Google re2) for filtering stats"};
   const Param invert{"invert_filter", "Invert the filter regex"};
-  pages.push_back({"/stats", "print server stats", false, [&](const Request& request) { return stats(sources, request); },
-                   {used, filter, invert, {"format", "Format to use; One of (text, json, prometheus)"},
+  pages.push_back({"/stats",
+                   "print server stats",
+                   false,
+                   [&](const Request& request) { return stats(sources, request); },
+                   {used,
+                    filter,
+                    invert,
+                    {"format", "Format to use; One of (text, json, prometheus)"},
                     {"type", "Stat types to include.; One of (All, Counters, Histograms, Gauges, TextReadouts)"},
                     {"histogram_buckets", "Histogram bucket display mode; One of (cumulative, disjoint, detailed, summary)"}}});
-  pages.push_back({"/stats/prometheus", "print server stats in prometheus format", false,
+  pages.push_back({"/stats/prometheus",
+                   "print server stats in prometheus format",
+                   false,
                    [&](const Request& request) { return prometheus(sources, request); },
-                   {used, {"text_readouts", "Render text_readouts as new gauges with value 0 (increases Prometheus data size)"}, filter, invert,
+                   {used,
+                    {"text_readouts", "Render text_readouts as new gauges with value 0 (increases Prometheus data size)"},
+                    filter,
+                    invert,
                     {"histogram_buckets", "Histogram bucket display mode; One of (cumulative, summary)"}}});
 }
 

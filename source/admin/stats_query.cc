@@ -15,19 +15,30 @@ std::string StatsQuery::parse(const Request& request) {
     filter = *std::move(compiled);
   }
   if (const std::string* text = request.param("type"); text != nullptr) {
-    if (*text == "All") type = Type::kAll;
-    else if (*text == "Counters") type = Type::kCounters;
-    else if (*text == "Gauges") type = Type::kGauges;
-    else if (*text == "Histograms") type = Type::kHistograms;
-    else if (*text == "TextReadouts") type = Type::kTexts;
-    else return "invalid &type= param";
+    if (*text == "All")
+      type = Type::kAll;
+    else if (*text == "Counters")
+      type = Type::kCounters;
+    else if (*text == "Gauges")
+      type = Type::kGauges;
+    else if (*text == "Histograms")
+      type = Type::kHistograms;
+    else if (*text == "TextReadouts")
+      type = Type::kTexts;
+    else
+      return "invalid &type= param";
   }
   if (const std::string* text = request.param("histogram_buckets"); text != nullptr && !text->empty()) {
-    if (*text == "summary" || *text == "none") buckets = Buckets::kSummary;
-    else if (*text == "cumulative") buckets = Buckets::kCumulative;
-    else if (*text == "disjoint") buckets = Buckets::kDisjoint;
-    else if (*text == "detailed") buckets = Buckets::kDetailed;
-    else return "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n";
+    if (*text == "summary" || *text == "none")
+      buckets = Buckets::kSummary;
+    else if (*text == "cumulative")
+      buckets = Buckets::kCumulative;
+    else if (*text == "disjoint")
+      buckets = Buckets::kDisjoint;
+    else if (*text == "detailed")
+      buckets = Buckets::kDetailed;
+    else
+      return "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n";
   }
   return {};
 }

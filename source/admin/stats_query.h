@@ -25,7 +25,7 @@ struct StatsQuery {
   Buckets buckets = Buckets::kSummary;
   std::shared_ptr<const match::Regex> filter;
 
-  std::string parse(const Request& request);      // what is wrong; empty: nothing
+  std::string parse(const Request& request);  // what is wrong; empty: nothing
 
   bool wants(Type which) const { return type == Type::kAll || type == which; }
   bool wantsNumbers() const { return wants(Type::kCounters) || wants(Type::kGauges); }
@@ -45,7 +45,7 @@ struct StatsQuery {
 class GaugeRefresh final {
  public:
   explicit GaugeRefresh(const Sources& sources);
-  bool step();                                    // false: all are up to date
+  bool step();  // false: all are up to date
  private:
   const Sources& sources_;
   std::vector<std::string> names_;
@@ -57,6 +57,7 @@ class Slice final {
  public:
   explicit Slice(const Sources& sources) : clock_(sources.loop.clock()), end_(clock_.mono() + base::kMilli) {}
   bool over() const { return clock_.mono() >= end_; }
+
  private:
   const base::Clock& clock_;
   const base::Nanos end_;

@@ -147,8 +147,7 @@ bool Address::operator==(const Address& other) const {
 }
 
 size_t Address::hash() const {
-  const std::string_view bytes =
-      isIp() ? ipBytes() : std::string_view(reinterpret_cast<const char*>(&storage_), length_);
+  const std::string_view bytes = isIp() ? ipBytes() : std::string_view(reinterpret_cast<const char*>(&storage_), length_);
   return std::hash<std::string_view>()(bytes) * 31 + port();
 }
 

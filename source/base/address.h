@@ -17,9 +17,9 @@ class Address final {
  public:
   Address() { storage_.ss.ss_family = AF_UNSPEC; }
   static Address fromSockaddr(const sockaddr* address, socklen_t length);
-  static std::optional<Address> parseIp(std::string_view ip, uint16_t port);       // no names
-  static std::optional<Address> parseIpPort(std::string_view text);                // "1.2.3.4:80", "[::1]:80"
-  static std::optional<Address> unixPath(std::string_view path);                   // '@' first: abstract; nullopt: too long
+  static std::optional<Address> parseIp(std::string_view ip, uint16_t port);  // no names
+  static std::optional<Address> parseIpPort(std::string_view text);           // "1.2.3.4:80", "[::1]:80"
+  static std::optional<Address> unixPath(std::string_view path);              // '@' first: abstract; nullopt: too long
 
   bool valid() const { return family() != AF_UNSPEC; }
   int family() const { return storage_.ss.ss_family; }

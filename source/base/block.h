@@ -32,7 +32,7 @@ struct Block {
   }
   void release();
 
-  static size_t liveOnThisThread();  // taken and not yet released
+  static size_t liveOnThisThread();         // taken and not yet released
   static void trimThisThread(size_t keep);  // gives free blocks beyond `keep` back to the allocator
 };
 
@@ -53,9 +53,7 @@ class Slice {
   // Static bytes: literals and tables that outlive the process's traffic.
   static Slice ofStatic(std::string_view bytes) { return Slice(bytes.data(), bytes.size(), 0); }
   // Takes over one reference to `block`.
-  static Slice ofBlock(Block* block, const char* data, size_t size) {
-    return Slice(data, size, reinterpret_cast<uintptr_t>(block));
-  }
+  static Slice ofBlock(Block* block, const char* data, size_t size) { return Slice(data, size, reinterpret_cast<uintptr_t>(block)); }
   // Adds a reference to `shared`.
   static Slice ofShared(SharedBytes& shared) {
     shared.ref();
@@ -63,8 +61,7 @@ class Slice {
   }
 
   Slice(const Slice& other) : data_(other.data_), size_(other.size_), owner_(other.owner_) { ref(); }
-  Slice(Slice&& other) noexcept
-      : data_(other.data_), size_(std::exchange(other.size_, 0)), owner_(std::exchange(other.owner_, 0)) {}
+  Slice(Slice&& other) noexcept : data_(other.data_), size_(std::exchange(other.size_, 0)), owner_(std::exchange(other.owner_, 0)) {}
   Slice& operator=(Slice other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
@@ -91,8 +88,7 @@ class Slice {
   Block* block() const { return (owner_ & 1) == 0 ? reinterpret_cast<Block*>(owner_) : nullptr; }
 
  private:
-  Slice(const char* data, size_t size, uintptr_t owner)
-      : data_(data), size_(static_cast<uint32_t>(size)), owner_(owner) {}
+  Slice(const char* data, size_t size, uintptr_t owner) : data_(data), size_(static_cast<uint32_t>(size)), owner_(owner) {}
   void ref() {
     if (owner_ == 0) return;
     if (owner_ & 1) {

@@ -36,15 +36,15 @@ class Buffer final {
   const Slice& slice(size_t i) const { return slots_[(first_ + i) & mask_]; }
   std::string_view front() const { return count_ == 0 ? std::string_view() : slots_[first_].view(); }
 
-  void append(std::string_view bytes);       // copies
-  void append(Slice slice);                  // shares
+  void append(std::string_view bytes);  // copies
+  void append(Slice slice);             // shares
   void appendStatic(std::string_view bytes) { append(Slice::ofStatic(bytes)); }
 
-  void move(Buffer& from);                   // all of it
-  void move(Buffer& from, size_t n);         // the first n bytes, n <= from.size()
-  void share(const Buffer& from);            // adds slices of the same bytes; `from` keeps them
+  void move(Buffer& from);            // all of it
+  void move(Buffer& from, size_t n);  // the first n bytes, n <= from.size()
+  void share(const Buffer& from);     // adds slices of the same bytes; `from` keeps them
 
-  void drain(size_t n);                      // n <= size()
+  void drain(size_t n);  // n <= size()
   void clear();
 
   // Free room at the end, contiguous, at least `at_least` bytes (<= kBlockSize). Write there, then commit what was
@@ -79,7 +79,7 @@ class Buffer final {
   void grow();
 
   Slice inline_[kInline];
-  Slice* slots_ = inline_;   // a ring of mask_ + 1 slots
+  Slice* slots_ = inline_;  // a ring of mask_ + 1 slots
   uint32_t mask_ = kInline - 1;
   uint32_t first_ = 0;
   uint32_t count_ = 0;

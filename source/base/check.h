@@ -6,8 +6,8 @@ namespace outrider::base {
 [[noreturn]] void checkFailed(const char* file, int line, const char* what);
 }  // namespace outrider::base
 
-#define OUTRIDER_CHECK(cond)                                                            \
-  do {                                                                                  \
+#define OUTRIDER_CHECK(cond)                                                                    \
+  do {                                                                                          \
     if (__builtin_expect(!(cond), 0)) ::outrider::base::checkFailed(__FILE__, __LINE__, #cond); \
   } while (0)
 

@@ -13,10 +13,9 @@
 namespace outrider::base {
 namespace {
 
-constexpr std::string_view kNames[] = {
-    "admin", "access_log", "client", "config",   "connection", "dns",  "file",    "filter",
-    "grpc",  "http",       "http2",  "health_checker", "init", "listener", "main", "overload",
-    "pool",  "router",     "runtime", "secret",  "stats",      "tls",  "upstream", "xds"};
+constexpr std::string_view kNames[] = {"admin", "access_log", "client",  "config",         "connection", "dns",      "file",     "filter",
+                                       "grpc",  "http",       "http2",   "health_checker", "init",       "listener", "main",     "overload",
+                                       "pool",  "router",     "runtime", "secret",         "stats",      "tls",      "upstream", "xds"};
 static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<size_t>(LogId::kCount));
 constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warning", "error", "critical", "off"};
 
@@ -137,9 +136,7 @@ bool parseLevel(std::string_view name, LogLevel& out) {
   return false;
 }
 
-void Log::setLevel(LogId id, LogLevel level) {
-  levels_[static_cast<size_t>(id)].store(level, std::memory_order_relaxed);
-}
+void Log::setLevel(LogId id, LogLevel level) { levels_[static_cast<size_t>(id)].store(level, std::memory_order_relaxed); }
 
 void Log::setAll(LogLevel level) {
   for (auto& each : levels_) each.store(level, std::memory_order_relaxed);

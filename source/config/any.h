@@ -21,13 +21,11 @@ std::string innerType(const google::protobuf::Any& any);
 
 // `any` into `out`, whose type must be innerType(any). False when a problem was added. Fields of a TypedStruct that the
 // type does not have go to `unknown`.
-bool unpack(const google::protobuf::Any& any, google::protobuf::Message& out, UnknownFields& unknown,
-            Problems& problems);
+bool unpack(const google::protobuf::Any& any, google::protobuf::Message& out, UnknownFields& unknown, Problems& problems);
 // The same, where such fields are refused.
 bool unpack(const google::protobuf::Any& any, google::protobuf::Message& out, Problems& problems);
 
 // Whatever type it is, if it is known at all (see schema.h). Null after a problem was added.
-std::unique_ptr<google::protobuf::Message> unpackAny(const google::protobuf::Any& any, UnknownFields& unknown,
-                                                     Problems& problems);
+std::unique_ptr<google::protobuf::Message> unpackAny(const google::protobuf::Any& any, UnknownFields& unknown, Problems& problems);
 
 }  // namespace outrider::config

@@ -125,7 +125,10 @@ class Parser {
           problems_.addAt("eds_config", {}, "is missing");
         }
         return;
-      default: problems_.addAt("type", pb::Cluster::DiscoveryType_Name(in_.type()), "is not supported yet", "STATIC, STRICT_DNS, LOGICAL_DNS or EDS"); return;
+      default:
+        problems_.addAt("type", pb::Cluster::DiscoveryType_Name(in_.type()), "is not supported yet",
+                        "STATIC, STRICT_DNS, LOGICAL_DNS or EDS");
+        return;
     }
     if (in_.has_eds_cluster_config()) problems_.addAt("eds_cluster_config", {}, "set in a non-EDS cluster");
     if (out_.discovery == Discovery::kStatic) return;
@@ -203,7 +206,7 @@ class Parser {
     const auto at = problems_.field("typed_dns_resolver_config");
     const std::string type = innerType(in.typed_config());
     if (type != CaresDnsResolverConfig::descriptor()->full_name()) {
-      problems_.unsupported("typed_config");   // another way to ask the same: c-ares is used
+      problems_.unsupported("typed_config");  // another way to ask the same: c-ares is used
       return;
     }
     const auto inner = problems_.field("typed_config");
@@ -254,7 +257,8 @@ class Parser {
         break;
       case pb::Cluster::RANDOM: out_.lb = LbKind::kRandom; break;
       default:
-        problems_.addAt("lb_policy", pb::Cluster::LbPolicy_Name(in_.lb_policy()), "is not supported yet", "ROUND_ROBIN, LEAST_REQUEST or RANDOM");
+        problems_.addAt("lb_policy", pb::Cluster::LbPolicy_Name(in_.lb_policy()), "is not supported yet",
+                        "ROUND_ROBIN, LEAST_REQUEST or RANDOM");
     }
   }
 
@@ -327,7 +331,7 @@ class Parser {
         to.budget = true;
         if (from.retry_budget().has_budget_percent()) to.budget_percent = from.retry_budget().budget_percent().value();
         if (from.retry_budget().has_min_retry_concurrency()) to.min_retry_concurrency = from.retry_budget().min_retry_concurrency().value();
-        problems_.unsupported("retry_budget");   // max_retries bounds retries instead
+        problems_.unsupported("retry_budget");  // max_retries bounds retries instead
       }
     }
     if (in_.circuit_breakers().per_host_thresholds_size() > 0) {
@@ -410,8 +414,9 @@ class Parser {
         TcpProtocolOptions options;
         if (open(any, options, problems_)) out_.tcp_idle_timeout = nanos(options.idle_timeout());
       } else {
-        problems_.add(type, "is not supported",
-                      absl::StrCat(http::HttpProtocolOptions::descriptor()->full_name(), " or ", TcpProtocolOptions::descriptor()->full_name()));
+        problems_.add(
+            type, "is not supported",
+            absl::StrCat(http::HttpProtocolOptions::descriptor()->full_name(), " or ", TcpProtocolOptions::descriptor()->full_name()));
       }
     }
   }
@@ -475,7 +480,7 @@ class Parser {
         }
         break;
       }
-      case http::HttpProtocolOptions::UPSTREAM_PROTOCOL_OPTIONS_NOT_SET: break;   // the rules refuse it
+      case http::HttpProtocolOptions::UPSTREAM_PROTOCOL_OPTIONS_NOT_SET: break;  // the rules refuse it
     }
   }
 
@@ -510,9 +515,10 @@ class Parser {
     out_.transport.type_url = urlOfType(type);
     if (typeOfUrl(in_.transport_socket().typed_config().type_url()) == type) {
       if (const auto bytes = checkedBytes(in_.transport_socket().typed_config(), problems_)) out_.transport.bytes = *bytes;
-    } else {   // inside of a TypedStruct
+    } else {  // inside of a TypedStruct
       UnknownFields unknown;
-      if (const auto inner = unpackAny(in_.transport_socket().typed_config(), unknown, problems_)) out_.transport.bytes = stableBytes(*inner);
+      if (const auto inner = unpackAny(in_.transport_socket().typed_config(), unknown, problems_))
+        out_.transport.bytes = stableBytes(*inner);
     }
   }
 
@@ -529,12 +535,14 @@ class Parser {
     }
     if (in_.upstream_connection_options().has_tcp_keepalive()) {
       const core::TcpKeepalive& keepalive = in_.upstream_connection_options().tcp_keepalive();
-      out_.keepalive = {true, keepalive.keepalive_probes().value(), keepalive.keepalive_time().value(), keepalive.keepalive_interval().value()};
+      out_.keepalive = {true, keepalive.keepalive_probes().value(), keepalive.keepalive_time().value(),
+                        keepalive.keepalive_interval().value()};
     }
   }
 
   void source(const core::SocketAddress& in, std::string_view field) {
-    const auto address = in.port_value() > 65535 ? std::nullopt : base::Address::parseIp(in.address(), static_cast<uint16_t>(in.port_value()));
+    const auto address =
+        in.port_value() > 65535 ? std::nullopt : base::Address::parseIp(in.address(), static_cast<uint16_t>(in.port_value()));
     if (!address) {
       problems_.addAt(field, in.address(), "malformed IP address", "an IPv4 or IPv6 address");
     } else if (!std::any_of(out_.source_addresses.begin(), out_.source_addresses.end(),
@@ -568,24 +576,57 @@ void declareClusters(Honored& honored) {
   declareHealthChecks(honored);
   declareProtocols(honored);
   honored.fields<pb::Cluster>({
-      "name", "alt_stat_name", "type", "cluster_type", "eds_cluster_config", "connect_timeout", "per_connection_buffer_limit_bytes",
-      "lb_policy", "load_assignment", "health_checks", "max_requests_per_connection", "circuit_breakers",
-      "upstream_http_protocol_options", "common_http_protocol_options", "http_protocol_options", "http2_protocol_options",
-      "typed_extension_protocol_options", "dns_refresh_rate", "dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl",
-      "dns_lookup_family", "dns_resolvers", "use_tcp_for_dns_lookups", "dns_resolution_config", "typed_dns_resolver_config",
-      "wait_for_warm_on_init", "upstream_bind_config", "lb_subset_config", "least_request_lb_config", "common_lb_config",
-      "transport_socket", "transport_socket_matches", "transport_socket_matcher", "metadata", "protocol_selection",
-      "upstream_connection_options", "close_connections_on_host_health_failure", "ignore_health_on_host_removal", "filters",
-      "load_balancing_policy", "upstream_config", "connection_pool_per_downstream_connection",
+      "name",
+      "alt_stat_name",
+      "type",
+      "cluster_type",
+      "eds_cluster_config",
+      "connect_timeout",
+      "per_connection_buffer_limit_bytes",
+      "lb_policy",
+      "load_assignment",
+      "health_checks",
+      "max_requests_per_connection",
+      "circuit_breakers",
+      "upstream_http_protocol_options",
+      "common_http_protocol_options",
+      "http_protocol_options",
+      "http2_protocol_options",
+      "typed_extension_protocol_options",
+      "dns_refresh_rate",
+      "dns_jitter",
+      "dns_failure_refresh_rate",
+      "respect_dns_ttl",
+      "dns_lookup_family",
+      "dns_resolvers",
+      "use_tcp_for_dns_lookups",
+      "dns_resolution_config",
+      "typed_dns_resolver_config",
+      "wait_for_warm_on_init",
+      "upstream_bind_config",
+      "lb_subset_config",
+      "least_request_lb_config",
+      "common_lb_config",
+      "transport_socket",
+      "transport_socket_matches",
+      "transport_socket_matcher",
+      "metadata",
+      "protocol_selection",
+      "upstream_connection_options",
+      "close_connections_on_host_health_failure",
+      "ignore_health_on_host_removal",
+      "filters",
+      "load_balancing_policy",
+      "upstream_config",
+      "connection_pool_per_downstream_connection",
   });
   honored.fields<pb::Cluster::LeastRequestLbConfig>({"choice_count"});
   honored.fields<pb::Cluster::CommonLbConfig>({"healthy_panic_threshold", "locality_weighted_lb_config", "ignore_new_hosts_until_first_hc",
                                                "close_connections_on_host_set_change"});
   honored.fields<pb::UpstreamConnectionOptions>({"tcp_keepalive"});
   honored.fields<pb::CircuitBreakers>({"thresholds", "per_host_thresholds"});
-  honored.fields<pb::CircuitBreakers::Thresholds>(
-      {"priority", "max_connections", "max_pending_requests", "max_requests", "max_retries", "retry_budget", "track_remaining",
-       "max_connection_pools"});
+  honored.fields<pb::CircuitBreakers::Thresholds>({"priority", "max_connections", "max_pending_requests", "max_requests", "max_retries",
+                                                   "retry_budget", "track_remaining", "max_connection_pools"});
 }
 
 }  // namespace outrider::config

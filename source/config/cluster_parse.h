@@ -16,6 +16,6 @@ class Cluster;
 namespace outrider::config {
 
 ClusterSpec parseCluster(const envoy::config::cluster::v3::Cluster& in, Problems& problems);
-void declareClusters(Honored& honored);   // and endpoints
+void declareClusters(Honored& honored);  // and endpoints
 
 }  // namespace outrider::config

@@ -33,9 +33,10 @@ struct Read {
 };
 
 TEST(ParseCluster, ReadsAStaticCluster) {
-  const Read read(std::string("{name: a, connect_timeout: 0.25s, lb_policy: LEAST_REQUEST, "
-                              "load_assignment: {cluster_name: a, endpoints: [{lb_endpoints: [{endpoint: {hostname: h, address: "
-                              "{socket_address: {address: 127.0.0.1, port_value: 8080}}}}]}]}}"));
+  const Read read(
+      std::string("{name: a, connect_timeout: 0.25s, lb_policy: LEAST_REQUEST, "
+                  "load_assignment: {cluster_name: a, endpoints: [{lb_endpoints: [{endpoint: {hostname: h, address: "
+                  "{socket_address: {address: 127.0.0.1, port_value: 8080}}}}]}]}}"));
   EXPECT_TRUE(read.problems.empty()) << read.problems.str();
   EXPECT_TRUE(read.problems.unsupportedPaths().empty());
   EXPECT_EQ(read.spec.name, "a");
@@ -69,22 +70,26 @@ TEST(ParseCluster, EdsIsAskedForByServiceNameElseByName) {
 TEST(ParseCluster, ReadsProtocolsOldAndNew) {
   EXPECT_EQ(Read("{name: a}").spec.http.protocol, UpstreamProtocol::kHttp1);
   EXPECT_EQ(Read("{name: a, http2_protocol_options: {}}").spec.http.protocol, UpstreamProtocol::kHttp2);
-  const std::string head = "name: a\ntyped_extension_protocol_options:\n  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n"
-                           "    '@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n";
-  const Read h2(head + "    explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 7}}\n"
-                       "    common_http_protocol_options: {idle_timeout: 5s, max_requests_per_connection: 9}\n");
+  const std::string head =
+      "name: a\ntyped_extension_protocol_options:\n  envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n"
+      "    '@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n";
+  const Read h2(head +
+                "    explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 7}}\n"
+                "    common_http_protocol_options: {idle_timeout: 5s, max_requests_per_connection: 9}\n");
   EXPECT_TRUE(h2.problems.empty()) << h2.problems.str();
   EXPECT_EQ(h2.spec.http.protocol, UpstreamProtocol::kHttp2);
   EXPECT_EQ(h2.spec.http.http2.max_concurrent_streams, 7u);
   EXPECT_EQ(h2.spec.http.idle_timeout, 5 * base::kSecond);
   EXPECT_EQ(h2.spec.http.max_requests_per_connection, 9u);
-  EXPECT_EQ(Read(head + "    use_downstream_protocol_config: {http2_protocol_options: {}}\n").spec.http.protocol, UpstreamProtocol::kDownstream);
-  EXPECT_FALSE(Read(head + "    auto_config: {}\n").problems.empty());   // ALPN needs TLS
+  EXPECT_EQ(Read(head + "    use_downstream_protocol_config: {http2_protocol_options: {}}\n").spec.http.protocol,
+            UpstreamProtocol::kDownstream);
+  EXPECT_FALSE(Read(head + "    auto_config: {}\n").problems.empty());  // ALPN needs TLS
 }
 
 TEST(ParseCluster, ReadsBreakersByPriority) {
-  const Read read("name: a\ncircuit_breakers:\n  thresholds:\n  - {max_connections: 1, max_pending_requests: 2, max_requests: 3, max_retries: 4}\n"
-                  "  - {priority: HIGH, max_connections: 5}\n");
+  const Read read(
+      "name: a\ncircuit_breakers:\n  thresholds:\n  - {max_connections: 1, max_pending_requests: 2, max_requests: 3, max_retries: 4}\n"
+      "  - {priority: HIGH, max_connections: 5}\n");
   EXPECT_TRUE(read.problems.empty()) << read.problems.str();
   EXPECT_EQ(read.spec.breakers[0].connections, 1u);
   EXPECT_EQ(read.spec.breakers[0].pending, 2u);
@@ -95,24 +100,27 @@ TEST(ParseCluster, ReadsBreakersByPriority) {
 }
 
 TEST(ParseCluster, ReadsHealthChecks) {
-  const Read read("name: a\nhealth_checks:\n- timeout: 1s\n  interval: 2s\n  unhealthy_threshold: 3\n  healthy_threshold: 4\n"
-                  "  http_health_check: {path: /ok, host: h, expected_statuses: [{start: 200, end: 300}]}\n");
+  const Read read(
+      "name: a\nhealth_checks:\n- timeout: 1s\n  interval: 2s\n  unhealthy_threshold: 3\n  healthy_threshold: 4\n"
+      "  http_health_check: {path: /ok, host: h, expected_statuses: [{start: 200, end: 300}]}\n");
   EXPECT_TRUE(read.problems.empty()) << read.problems.str();
   const HealthCheckSpec& check = read.spec.health_checks.at(0);
   EXPECT_EQ(check.path, "/ok");
   EXPECT_EQ(check.expected, (std::vector<StatusRange>{{200, 299}}));
   EXPECT_EQ(check.unhealthy_threshold, 3u);
-  const Read tcp("name: a\nhealth_checks:\n- {timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, "
-                 "tcp_health_check: {send: {text: '50494e47'}, receive: [{text: '504f4e47'}]}}\n");
+  const Read tcp(
+      "name: a\nhealth_checks:\n- {timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, "
+      "tcp_health_check: {send: {text: '50494e47'}, receive: [{text: '504f4e47'}]}}\n");
   EXPECT_TRUE(tcp.problems.empty()) << tcp.problems.str();
   EXPECT_EQ(tcp.spec.health_checks.at(0).send, "PING");
   EXPECT_EQ(tcp.spec.health_checks.at(0).receive.at(0), "PONG");
 }
 
 TEST(ParseCluster, ReadsPoliciesInTheirNewForm) {
-  const Read read("name: a\nload_balancing_policy:\n  policies:\n"
-                  "  - typed_extension_config: {name: x, typed_config: {'@type': "
-                  "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest, choice_count: 5}}\n");
+  const Read read(
+      "name: a\nload_balancing_policy:\n  policies:\n"
+      "  - typed_extension_config: {name: x, typed_config: {'@type': "
+      "type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest, choice_count: 5}}\n");
   EXPECT_TRUE(read.problems.empty()) << read.problems.str();
   EXPECT_EQ(read.spec.lb, LbKind::kLeastRequest);
   EXPECT_EQ(read.spec.choice_count, 5u);
@@ -124,14 +132,15 @@ TEST(ParseCluster, AnEmptyPanicThresholdIsZero) {
 }
 
 TEST(ParseCluster, DnsTakesNamesAndStaticDoesNot) {
-  const std::string tail = ", load_assignment: {cluster_name: a, endpoints: [{lb_endpoints: [{endpoint: {address: "
-                           "{socket_address: {address: example.test, port_value: 80}}}}]}]}}";
+  const std::string tail =
+      ", load_assignment: {cluster_name: a, endpoints: [{lb_endpoints: [{endpoint: {address: "
+      "{socket_address: {address: example.test, port_value: 80}}}}]}]}}";
   const Read dns("{name: a, type: STRICT_DNS, dns_lookup_family: V4_ONLY" + tail);
   EXPECT_TRUE(dns.problems.empty()) << dns.problems.str();
   EXPECT_EQ(dns.spec.endpoints.localities.at(0).endpoints.at(0).name, "example.test");
   EXPECT_EQ(dns.spec.dns.family, DnsFamily::kV4Only);
-  EXPECT_TRUE(Read("{name: a, type: STATIC" + tail)
-                  .has("load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address"));
+  EXPECT_TRUE(
+      Read("{name: a, type: STATIC" + tail).has("load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address"));
 }
 
 TEST(ParseCluster, RefusesWhatWouldChangeWhoTalksToWhom) {

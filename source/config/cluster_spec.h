@@ -21,55 +21,55 @@ enum class DnsFamily : uint8_t { kAuto, kV4Only, kV6Only, kV4Preferred, kAll };
 
 // A typed extension that another room parses: google.protobuf.Any.
 struct AnySpec {
-  std::string name;       // of the extension slot, for messages only
+  std::string name;  // of the extension slot, for messages only
   std::string type_url;
   std::string bytes;
   bool set() const { return !type_url.empty(); }
   bool operator==(const AnySpec&) const = default;
 };
 
-struct BreakerSpec {      // core.v3 CircuitBreakers.Thresholds
+struct BreakerSpec {  // core.v3 CircuitBreakers.Thresholds
   uint32_t connections = 1024;
   uint32_t pending = 1024;
   uint32_t requests = 1024;
   uint32_t retries = 3;
   bool track_remaining = false;
-  bool budget = false;                 // retry_budget given: retries is not used
+  bool budget = false;  // retry_budget given: retries is not used
   double budget_percent = 20;
   uint32_t min_retry_concurrency = 3;
   bool operator==(const BreakerSpec&) const = default;
 };
 
-struct Http2Spec {        // core.v3 Http2ProtocolOptions, what a client side needs
+struct Http2Spec {  // core.v3 Http2ProtocolOptions, what a client side needs
   uint32_t hpack_table = 4096;
-  uint32_t max_concurrent_streams = 0;         // 0: not given (the peer's limit holds)
-  uint32_t stream_window = 0;                  // 0: not given
+  uint32_t max_concurrent_streams = 0;  // 0: not given (the peer's limit holds)
+  uint32_t stream_window = 0;           // 0: not given
   uint32_t connection_window = 0;
-  base::Nanos keepalive_interval = 0;          // 0: none
+  base::Nanos keepalive_interval = 0;  // 0: none
   base::Nanos keepalive_timeout = 0;
-  uint32_t keepalive_jitter = 15;              // percent of the interval
+  uint32_t keepalive_jitter = 15;  // percent of the interval
   bool operator==(const Http2Spec&) const = default;
 };
 
 enum class UpstreamProtocol : uint8_t { kHttp1, kHttp2, kDownstream, kAuto };
 
-struct UpstreamHttpSpec { // upstreams.http.v3.HttpProtocolOptions
+struct UpstreamHttpSpec {  // upstreams.http.v3.HttpProtocolOptions
   UpstreamProtocol protocol = UpstreamProtocol::kHttp1;
   Http2Spec http2;
-  base::Nanos idle_timeout = 3600 * base::kSecond;          // 0: none
+  base::Nanos idle_timeout = 3600 * base::kSecond;  // 0: none
   base::Nanos max_connection_duration = 0;
-  uint32_t max_requests_per_connection = 0;                 // 0: no limit
+  uint32_t max_requests_per_connection = 0;  // 0: no limit
   uint32_t max_headers_count = 100;
   uint32_t max_headers_kb = 60;
   bool preserve_case = false;
-  bool http1_trailers = false;                              // enable_trailers
+  bool http1_trailers = false;  // enable_trailers
   bool auto_sni = false;
   bool auto_san_validation = false;
   std::string override_auto_sni_header;
   bool operator==(const UpstreamHttpSpec&) const = default;
 };
 
-struct StatusRange {      // [first, last]
+struct StatusRange {  // [first, last]
   uint16_t first = 200, last = 200;
   bool operator==(const StatusRange&) const = default;
 };
@@ -85,8 +85,8 @@ struct HealthCheckSpec {  // core.v3.HealthCheck
   uint32_t unhealthy_threshold = 1;
   uint32_t healthy_threshold = 1;
   base::Nanos no_traffic_interval = 60 * base::kSecond;
-  base::Nanos no_traffic_healthy_interval = 0;              // 0: as no_traffic_interval
-  base::Nanos unhealthy_interval = 0;                       // 0: as interval
+  base::Nanos no_traffic_healthy_interval = 0;  // 0: as no_traffic_interval
+  base::Nanos unhealthy_interval = 0;           // 0: as interval
   base::Nanos unhealthy_edge_interval = 0;
   base::Nanos healthy_edge_interval = 0;
   bool reuse_connection = true;
@@ -104,7 +104,7 @@ struct HealthCheckSpec {  // core.v3.HealthCheck
   bool operator==(const HealthCheckSpec&) const = default;
 };
 
-struct KeepaliveSpec {    // core.v3.TcpKeepalive; 0: the system's
+struct KeepaliveSpec {  // core.v3.TcpKeepalive; 0: the system's
   bool on = false;
   uint32_t probes = 0, time_s = 0, interval_s = 0;
   bool operator==(const KeepaliveSpec&) const = default;
@@ -112,45 +112,45 @@ struct KeepaliveSpec {    // core.v3.TcpKeepalive; 0: the system's
 
 struct DnsSpec {
   base::Nanos refresh = 5 * base::kSecond;
-  base::Nanos failure_base = 5 * base::kSecond;    // dns_failure_refresh_rate; default: refresh
+  base::Nanos failure_base = 5 * base::kSecond;  // dns_failure_refresh_rate; default: refresh
   base::Nanos failure_max = 5 * base::kSecond;
   base::Nanos jitter = 0;
   bool respect_ttl = false;
   DnsFamily family = DnsFamily::kAuto;
-  std::vector<base::Address> resolvers;            // empty: the system's
+  std::vector<base::Address> resolvers;  // empty: the system's
   bool use_tcp = false;
-  bool no_search = false;                          // no_default_search_domain
+  bool no_search = false;  // no_default_search_domain
   bool operator==(const DnsSpec&) const = default;
 };
 
 struct ClusterSpec {
   std::string name;
-  std::string stat_name;                           // alt_stat_name, else name
+  std::string stat_name;  // alt_stat_name, else name
   Discovery discovery = Discovery::kStatic;
-  std::string eds_name;                            // what EDS is asked for: service_name, else name
-  std::string eds_source;                          // core.v3.ConfigSource, wire bytes
-  EndpointsSpec endpoints;                         // load_assignment
+  std::string eds_name;     // what EDS is asked for: service_name, else name
+  std::string eds_source;   // core.v3.ConfigSource, wire bytes
+  EndpointsSpec endpoints;  // load_assignment
   base::Nanos connect_timeout = 5 * base::kSecond;
-  uint32_t buffer_limit = 1024 * 1024;             // per_connection_buffer_limit_bytes
+  uint32_t buffer_limit = 1024 * 1024;  // per_connection_buffer_limit_bytes
   LbKind lb = LbKind::kRoundRobin;
-  uint32_t choice_count = 2;                       // least request
-  bool locality_weighted = false;                  // locality_weighted_lb_config, wrr_locality
-  double panic_threshold = 50;                     // percent
+  uint32_t choice_count = 2;       // least request
+  bool locality_weighted = false;  // locality_weighted_lb_config, wrr_locality
+  double panic_threshold = 50;     // percent
   bool close_on_host_set_change = false;
   bool ignore_new_hosts_until_first_check = false;
   bool ignore_health_on_removal = false;
   bool close_on_health_failure = false;
-  bool wait_for_warm = true;                       // wait_for_warm_on_init
-  std::array<BreakerSpec, 2> breakers;             // DEFAULT, HIGH
+  bool wait_for_warm = true;            // wait_for_warm_on_init
+  std::array<BreakerSpec, 2> breakers;  // DEFAULT, HIGH
   UpstreamHttpSpec http;
-  base::Nanos tcp_idle_timeout = 0;                // upstreams.tcp.v3; 0: not given
+  base::Nanos tcp_idle_timeout = 0;  // upstreams.tcp.v3; 0: not given
   std::vector<HealthCheckSpec> health_checks;
   DnsSpec dns;
-  AnySpec transport;                               // transport_socket; not set: plain bytes
-  std::vector<base::Address> source_addresses;     // upstream_bind_config, at most one of each family
+  AnySpec transport;                            // transport_socket; not set: plain bytes
+  std::vector<base::Address> source_addresses;  // upstream_bind_config, at most one of each family
   bool freebind = false;
   KeepaliveSpec keepalive;
-  std::string metadata;                            // core.Metadata, deterministic wire form
+  std::string metadata;  // core.Metadata, deterministic wire form
   bool operator==(const ClusterSpec&) const = default;
 };
 

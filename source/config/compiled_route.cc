@@ -75,8 +75,8 @@ std::string_view CompiledRoute::rewrittenPath(const http::RequestHead& head) con
     using Path = RouteMatchSpec::Path;
     const Path kind = spec->match.kind;
     if (kind == Path::kConnect) return {};
-    const size_t matched = kind == Path::kPrefix || kind == Path::kSeparatedPrefix ? std::min(spec->match.path.size(), plain.size())
-                                                                                   : plain.size();
+    const size_t matched =
+        kind == Path::kPrefix || kind == Path::kSeparatedPrefix ? std::min(spec->match.path.size(), plain.size()) : plain.size();
     out = arena.concat(prefix, plain.substr(matched), query);
   } else if (regex_rewrite_ != nullptr) {
     const auto& rewrite = redirects ? spec->redirect.regex_rewrite : spec->forward.regex_rewrite;
@@ -108,8 +108,7 @@ void CompiledRoute::rewriteHost(http::RequestHead& head, std::string_view host, 
   head.authority = head.headers.arena().copy(host);
 }
 
-void CompiledRoute::applyRequest(http::RequestHead& head, const ClusterPick& pick, const format::Input& input,
-                                 bool keep_original) const {
+void CompiledRoute::applyRequest(http::RequestHead& head, const ClusterPick& pick, const format::Input& input, bool keep_original) const {
   const Weighted* weighted = pick.weighted >= 0 ? &weighted_[static_cast<size_t>(pick.weighted)] : nullptr;
   // The cluster's own edits come first whatever the order of the others is, as in Envoy.
   if (weighted != nullptr) weighted->request.apply(head.headers, input);

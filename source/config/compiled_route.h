@@ -22,8 +22,8 @@ class VirtualHost;
 // Where a request goes. With a header that names the cluster the id is unknown: look `name` up.
 struct ClusterPick {
   ClusterId id;
-  std::string_view name;              // of the config, or of the head's bytes; empty: the header is missing
-  int16_t weighted = -1;              // index in weighted_clusters
+  std::string_view name;  // of the config, or of the head's bytes; empty: the header is missing
+  int16_t weighted = -1;  // index in weighted_clusters
 };
 
 struct CompiledRoute final : stream::RouteInfo {
@@ -31,9 +31,9 @@ struct CompiledRoute final : stream::RouteInfo {
 
   // ---- what to do ----
   Action action() const { return spec->action; }
-  const ForwardSpec& forward() const { return spec->forward; }        // kForward: timeouts, upgrades, mirrors, hash policies
-  const RedirectSpec& redirect() const { return spec->redirect; }     // kRedirect
-  const DirectSpec& direct() const { return spec->direct; }           // kDirect
+  const ForwardSpec& forward() const { return spec->forward; }     // kForward: timeouts, upgrades, mirrors, hash policies
+  const RedirectSpec& redirect() const { return spec->redirect; }  // kRedirect
+  const DirectSpec& direct() const { return spec->direct; }        // kDirect
   const RetrySpec* retry() const { return spec->forward.retry.has_value() ? &*spec->forward.retry : nullptr; }
   const std::vector<match::HeaderMatcher>& retryHeaders() const { return retry_headers_; }
   const std::vector<match::HeaderMatcher>& retryRequestHeaders() const { return retry_request_headers_; }
@@ -58,14 +58,14 @@ struct CompiledRoute final : stream::RouteInfo {
   struct Override {
     const void* config = nullptr;
     bool disabled = false;
-    bool found = false;               // the route says something of the filter
+    bool found = false;  // the route says something of the filter
   };
   Override overrideOf(std::string_view filter) const;
   Override overrideOf(std::string_view filter, const ClusterPick& pick) const;
 
   const RouteSpec* spec = nullptr;
   const VirtualHostSpec* host_spec = nullptr;
-  uint32_t index = 0;                 // in its virtual host
+  uint32_t index = 0;  // in its virtual host
 
  private:
   friend class RouteTable;
@@ -73,8 +73,8 @@ struct CompiledRoute final : stream::RouteInfo {
   struct Weighted {
     ClusterId id;
     const ClusterWeightSpec* spec;
-    http::FieldName header;           // cluster_header
-    uint64_t until;                   // sum of weights up to and with this one
+    http::FieldName header;  // cluster_header
+    uint64_t until;          // sum of weights up to and with this one
     HeaderEdit request, response;
   };
   void rewritePath(http::RequestHead& head, bool keep_original) const;
@@ -86,12 +86,12 @@ struct CompiledRoute final : stream::RouteInfo {
   uint64_t total_weight_ = 0;
   http::FieldName weight_header_;
   http::FieldName host_rewrite_header_;
-  std::shared_ptr<const match::Regex> regex_rewrite_;      // of forward or redirect
+  std::shared_ptr<const match::Regex> regex_rewrite_;  // of forward or redirect
   std::shared_ptr<const match::Regex> host_rewrite_path_;
   std::vector<match::HeaderMatcher> retry_headers_, retry_request_headers_;
-  std::vector<const HeaderEdit*> request_edits_, response_edits_;   // route, virtual host, table; reversed if so configured
+  std::vector<const HeaderEdit*> request_edits_, response_edits_;  // route, virtual host, table; reversed if so configured
   HeaderEdit request_, response_;
-  std::vector<const FilterOverrideSpec*> filters_;         // most specific first
+  std::vector<const FilterOverrideSpec*> filters_;  // most specific first
 };
 
 }  // namespace outrider::config

@@ -188,8 +188,7 @@ bool isUtf8(std::string_view text) {
     }
     // Overlong forms, surrogates and what is beyond U+10FFFF.
     const unsigned char second = at(i + 1);
-    if ((c == 0xE0 && second < 0xA0) || (c == 0xED && second > 0x9F) || (c == 0xF0 && second < 0x90) ||
-        (c == 0xF4 && second > 0x8F)) {
+    if ((c == 0xE0 && second < 0xA0) || (c == 0xED && second > 0x9F) || (c == 0xF0 && second < 0x90) || (c == 0xF4 && second > 0x8F)) {
       return false;
     }
     i += more + 1;

@@ -59,7 +59,8 @@ void parseAddress(const core::Address& in, Names names, EndpointSpec& out, Probl
   if (const auto address = base::Address::parseIp(socket.address(), out.port)) {
     out.address = *address;
   } else if (names == Names::kRefused) {
-    problems.addAt("address", socket.address(), "malformed IP address", "an IPv4 or IPv6 address; names need a STRICT_DNS or LOGICAL_DNS cluster");
+    problems.addAt("address", socket.address(), "malformed IP address",
+                   "an IPv4 or IPv6 address; names need a STRICT_DNS or LOGICAL_DNS cluster");
   } else if (socket.address().empty()) {
     problems.addAt("address", {}, "is empty", "an address or a DNS name");
   }
@@ -74,7 +75,8 @@ EndpointSpec parseEndpoint(const pb::LbEndpoint& in, Names names, Problems& prob
   }
   if (in.has_metadata()) out.metadata = stableBytes(in.metadata());
   if (!in.has_endpoint()) {
-    problems.addAt("endpoint", in.endpoint_name(), in.endpoint_name().empty() ? "is missing" : "named endpoints are not supported", "endpoint");
+    problems.addAt("endpoint", in.endpoint_name(), in.endpoint_name().empty() ? "is missing" : "named endpoints are not supported",
+                   "endpoint");
     return out;
   }
   const auto at = problems.field("endpoint");
@@ -146,8 +148,8 @@ EndpointsSpec parseEndpoints(const pb::ClusterLoadAssignment& in, Names names, P
   }
   for (size_t i = 0; i < used.size(); ++i) {
     if (!used[i]) {
-      problems.addAt("endpoints", absl::StrCat(used.size() - 1), absl::StrCat("a priority is used, but none below it is: ", i, " is missing"),
-                     "priorities from 0 without a gap");
+      problems.addAt("endpoints", absl::StrCat(used.size() - 1),
+                     absl::StrCat("a priority is used, but none below it is: ", i, " is missing"), "priorities from 0 without a gap");
       break;
     }
   }

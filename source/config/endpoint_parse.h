@@ -18,8 +18,8 @@ class MessageLite;
 namespace outrider::config {
 
 enum class Names : uint8_t {
-  kRefused,    // EDS, STATIC: addresses only
-  kResolved    // DNS: names, and addresses too
+  kRefused,  // EDS, STATIC: addresses only
+  kResolved  // DNS: names, and addresses too
 };
 
 EndpointsSpec parseEndpoints(const envoy::config::endpoint::v3::ClusterLoadAssignment& in, Names names, Problems& problems);

@@ -24,7 +24,7 @@ enum class Posture : uint8_t { kDone, kInert, kRefused };
 
 // Which value an unset field gets where Envoy's is unsafe.
 struct Defaults {
-  bool envoy = false;          // --defaults=envoy
+  bool envoy = false;  // --defaults=envoy
 };
 
 // What every parser may need. Lifetime: of one parse; what it refers to lives as long as the process.

@@ -30,8 +30,7 @@ auto visitValue(const google::protobuf::Message& in, const google::protobuf::Fie
     case Field::CPPTYPE_DOUBLE: return visit(one ? r.GetDouble(in, &field) : r.GetRepeatedDouble(in, &field, at));
     case Field::CPPTYPE_FLOAT: return visit(one ? r.GetFloat(in, &field) : r.GetRepeatedFloat(in, &field, at));
     case Field::CPPTYPE_BOOL: return visit(one ? r.GetBool(in, &field) : r.GetRepeatedBool(in, &field, at));
-    case Field::CPPTYPE_ENUM:
-      return visit(EnumNumber{one ? r.GetEnumValue(in, &field) : r.GetRepeatedEnumValue(in, &field, at)});
+    case Field::CPPTYPE_ENUM: return visit(EnumNumber{one ? r.GetEnumValue(in, &field) : r.GetRepeatedEnumValue(in, &field, at)});
     case Field::CPPTYPE_STRING: {
       std::string scratch;
       return visit(one ? r.GetStringReference(in, &field, &scratch) : r.GetRepeatedStringReference(in, &field, at, &scratch));

@@ -104,8 +104,7 @@ void FromNode::fields(const Node& node, Message& out, bool inside_any) {
   if (node.kind == Node::Kind::kNull) return;
   const Descriptor& type = *out.GetDescriptor();
   if (node.kind != Node::Kind::kMap) {
-    problem(node, absl::StrCat("expected a map with the fields of ", type.full_name(), ", found ",
-                               base::toAbsl(kindName(node.kind))));
+    problem(node, absl::StrCat("expected a map with the fields of ", type.full_name(), ", found ", base::toAbsl(kindName(node.kind))));
     return;
   }
   absl::InlinedVector<bool, 128> seen(static_cast<size_t>(type.field_count()));
@@ -124,9 +123,8 @@ void FromNode::fields(const Node& node, Message& out, bool inside_any) {
       continue;
     }
     twice = true;
-    const bool null =
-        at->kind == Node::Kind::kNull && (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
-                                          field->message_type()->well_known_type() != Descriptor::WELLKNOWNTYPE_VALUE);
+    const bool null = at->kind == Node::Kind::kNull && (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
+                                                        field->message_type()->well_known_type() != Descriptor::WELLKNOWNTYPE_VALUE);
     if (null) continue;
     if (const auto* oneof = field->real_containing_oneof()) {
       const FieldDescriptor*& other = chosen[static_cast<size_t>(oneof->index())];
@@ -152,8 +150,8 @@ void FromNode::member(const Node& node, const FieldDescriptor& field, Message& o
   for (const Node* element = node.first; element != nullptr; element = element->next) {
     if (element->ignored) continue;
     const auto scope = problems_.index(index++);
-    const bool null_value = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
-                            field.message_type()->well_known_type() == Descriptor::WELLKNOWNTYPE_VALUE;
+    const bool null_value =
+        field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE && field.message_type()->well_known_type() == Descriptor::WELLKNOWNTYPE_VALUE;
     if (element->kind == Node::Kind::kNull && !null_value) {
       problem(*element, "an element of a list cannot be null");
       continue;
@@ -163,8 +161,7 @@ void FromNode::member(const Node& node, const FieldDescriptor& field, Message& o
 }
 
 void FromNode::map(const Node& node, const FieldDescriptor& field, Message& out) {
-  if (node.kind != Node::Kind::kMap)
-    return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
+  if (node.kind != Node::Kind::kMap) return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
   const FieldDescriptor& key = *field.message_type()->map_key();
   const FieldDescriptor& value = *field.message_type()->map_value();
   const Reflection& reflection = *out.GetReflection();
@@ -178,8 +175,7 @@ void FromNode::map(const Node& node, const FieldDescriptor& field, Message& out)
     name.line = at->line;
     name.column = at->column;
     single(name, key, *entry, false);
-    if (at->kind != Node::Kind::kNull || value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE)
-      single(*at, value, *entry, false);
+    if (at->kind != Node::Kind::kNull || value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) single(*at, value, *entry, false);
   }
 }
 
@@ -192,15 +188,13 @@ void FromNode::single(const Node& node, const FieldDescriptor& field, Message& o
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
       if (!integer(node, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max(), i, u)) return;
-      return add ? r.AddInt32(&out, &field, static_cast<int32_t>(i))
-                 : r.SetInt32(&out, &field, static_cast<int32_t>(i));
+      return add ? r.AddInt32(&out, &field, static_cast<int32_t>(i)) : r.SetInt32(&out, &field, static_cast<int32_t>(i));
     case FieldDescriptor::CPPTYPE_INT64:
       if (!integer(node, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max(), i, u)) return;
       return add ? r.AddInt64(&out, &field, i) : r.SetInt64(&out, &field, i);
     case FieldDescriptor::CPPTYPE_UINT32:
       if (!integer(node, 0, std::numeric_limits<uint32_t>::max(), i, u)) return;
-      return add ? r.AddUInt32(&out, &field, static_cast<uint32_t>(u))
-                 : r.SetUInt32(&out, &field, static_cast<uint32_t>(u));
+      return add ? r.AddUInt32(&out, &field, static_cast<uint32_t>(u)) : r.SetUInt32(&out, &field, static_cast<uint32_t>(u));
     case FieldDescriptor::CPPTYPE_UINT64:
       if (!integer(node, 0, std::numeric_limits<uint64_t>::max(), i, u)) return;
       return add ? r.AddUInt64(&out, &field, u) : r.SetUInt64(&out, &field, u);
@@ -230,8 +224,7 @@ void FromNode::single(const Node& node, const FieldDescriptor& field, Message& o
       }
       return add ? r.AddString(&out, &field, std::move(value)) : r.SetString(&out, &field, std::move(value));
     }
-    case FieldDescriptor::CPPTYPE_MESSAGE:
-      return message(node, add ? *r.AddMessage(&out, &field) : *r.MutableMessage(&out, &field));
+    case FieldDescriptor::CPPTYPE_MESSAGE: return message(node, add ? *r.AddMessage(&out, &field) : *r.MutableMessage(&out, &field));
   }
 }
 
@@ -344,8 +337,7 @@ bool FromNode::enumeration(const Node& node, const google::protobuf::EnumDescrip
 bool FromNode::bytes(const Node& node, std::string& out) {
   if (!text(node, "base64")) return false;
   // Both alphabets, padded or not.
-  if (absl::Base64Unescape(base::toAbsl(node.text), &out) || absl::WebSafeBase64Unescape(base::toAbsl(node.text), &out))
-    return true;
+  if (absl::Base64Unescape(base::toAbsl(node.text), &out) || absl::WebSafeBase64Unescape(base::toAbsl(node.text), &out)) return true;
   problem(node, "is not base64");
   return false;
 }
@@ -414,8 +406,7 @@ void FromNode::any(const Node& node, Message& out) {
   const Node* url = findMember(node, "@type");
   if (url == nullptr) {
     if (node.first == nullptr) return;
-    return problem(node, "has no '@type'",
-                   "name its message, such as '@type': type.googleapis.com/envoy.config.cluster.v3.Cluster");
+    return problem(node, "has no '@type'", "name its message, such as '@type': type.googleapis.com/envoy.config.cluster.v3.Cluster");
   }
   const auto at_type = [&](std::string_view what) {
     const auto scope = problems_.field("@type");
@@ -445,17 +436,14 @@ void FromNode::duration(const Node& node, Message& out) {
   std::string_view left = node.text;
   const bool negative = left.starts_with('-');
   if (negative) left.remove_prefix(1);
-  const auto refuse = [&] {
-    problem(node, "is not a duration", "seconds with an 's' at the end, such as 5s or 0.25s");
-  };
+  const auto refuse = [&] { problem(node, "is not a duration", "seconds with an 's' at the end, such as 5s or 0.25s"); };
   if (!left.ends_with('s') || left.size() < 2) return refuse();
   left.remove_suffix(1);
   const size_t dot = std::min(left.find('.'), left.size());
   int64_t seconds = 0;
   const std::string_view whole = left.substr(0, dot);
   const auto [stop, code] = std::from_chars(whole.data(), whole.data() + whole.size(), seconds);
-  if ((!whole.empty() && (code != std::errc() || stop != whole.data() + whole.size())) || whole.starts_with('-'))
-    return refuse();
+  if ((!whole.empty() && (code != std::errc() || stop != whole.data() + whole.size())) || whole.starts_with('-')) return refuse();
   int64_t nanos = 0;
   const std::string_view fraction = left.substr(std::min(dot + 1, left.size()));
   if (fraction.size() > 9 || (whole.empty() && fraction.empty())) return refuse();
@@ -504,8 +492,7 @@ void FromNode::fieldMask(const Node& node, Message& out) {
 
 void FromNode::asStruct(const Node& node, google::protobuf::Struct& out) {
   if (node.kind == Node::Kind::kNull) return;
-  if (node.kind != Node::Kind::kMap)
-    return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
+  if (node.kind != Node::Kind::kMap) return problem(node, absl::StrCat("expected a map, found ", base::toAbsl(kindName(node.kind))));
   for (const Node* at = node.first; at != nullptr; at = at->next) {
     if (at->ignored) continue;
     const auto scope = problems_.key(at->key);
@@ -532,8 +519,7 @@ bool yamlNumber(std::string_view text, double& out) {
   }
   uint32_t magnitude = 0;
   const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), magnitude, base);
-  if (code != std::errc() || stop != text.data() + text.size() || magnitude > 0x80000000u - (negative ? 0 : 1))
-    return false;
+  if (code != std::errc() || stop != text.data() + text.size() || magnitude > 0x80000000u - (negative ? 0 : 1)) return false;
   out = negative ? -static_cast<double>(magnitude) : static_cast<double>(magnitude);
   return true;
 }

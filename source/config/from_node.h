@@ -17,8 +17,7 @@ namespace outrider::config {
 
 class FromNode final {
  public:
-  FromNode(std::string_view file, UnknownFields& unknown, Problems& problems)
-      : file_(file), unknown_(unknown), problems_(problems) {}
+  FromNode(std::string_view file, UnknownFields& unknown, Problems& problems) : file_(file), unknown_(unknown), problems_(problems) {}
 
   // A whole message: a map of its fields, or the special form of a well-known type.
   void message(const Node& node, google::protobuf::Message& out, bool inside_any = false);

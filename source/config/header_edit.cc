@@ -17,8 +17,10 @@ absl::StatusOr<HeaderEdit> HeaderEdit::compile(const HeaderEditSpec& spec) {
 
 void HeaderEdit::apply(http::HeaderMap& headers, const format::Input& input) const {
   for (const http::FieldName& name : remove_) {
-    if (name.id() != http::HeaderId::kUnknown) headers.remove(name.id());
-    else headers.remove(name.name());
+    if (name.id() != http::HeaderId::kUnknown)
+      headers.remove(name.id());
+    else
+      headers.remove(name.name());
   }
   if (add_.empty()) return;
   base::Arena& arena = headers.arena();
@@ -31,7 +33,7 @@ void HeaderEdit::apply(http::HeaderMap& headers, const format::Input& input) con
       values[i] = arena.copy(add.value.constantText());
     } else {
       text.clear();
-      add.value.print(input, text, true);   // what is missing prints as nothing, as Envoy
+      add.value.print(input, text, true);  // what is missing prints as nothing, as Envoy
       values[i] = arena.copy(text.view());
     }
     overwrite |= add.action == HeaderAddSpec::Action::kOverwrite || add.action == HeaderAddSpec::Action::kOverwriteIfExists;
@@ -51,8 +53,10 @@ void HeaderEdit::apply(http::HeaderMap& headers, const format::Input& input) con
   for (size_t i = 0; overwrite && i < add_.size(); ++i) {
     const Add& add = add_[i];
     if (!wanted[i] || (add.action != Action::kOverwrite && add.action != Action::kOverwriteIfExists)) continue;
-    if (add.name.id() != http::HeaderId::kUnknown) headers.set(add.name.id(), values[i]);
-    else headers.set(lasting(add), values[i]);
+    if (add.name.id() != http::HeaderId::kUnknown)
+      headers.set(add.name.id(), values[i]);
+    else
+      headers.set(lasting(add), values[i]);
   }
   for (size_t i = 0; i < add_.size(); ++i) {
     const Add& add = add_[i];

@@ -21,7 +21,8 @@ std::vector<StatusRange> ranges(const google::protobuf::RepeatedPtrField<envoy::
     const auto at = problems.element(name, static_cast<size_t>(i));
     const auto& range = in[i];
     if (range.start() >= range.end() || range.start() < 100 || range.end() > 600) {
-      problems.add(absl::StrCat("[", range.start(), ", ", range.end(), ")"), "is no range of status codes", "from 100 to 600, the end not included");
+      problems.add(absl::StrCat("[", range.start(), ", ", range.end(), ")"), "is no range of status codes",
+                   "from 100 to 600, the end not included");
       continue;
     }
     out.push_back({static_cast<uint16_t>(range.start()), static_cast<uint16_t>(range.end() - 1)});
@@ -32,7 +33,8 @@ std::vector<StatusRange> ranges(const google::protobuf::RepeatedPtrField<envoy::
 std::string payload(const core::HealthCheck::Payload& in, Problems& problems) {
   if (in.has_binary()) return in.binary();
   std::string out;
-  if (in.text().size() % 2 != 0 || !std::all_of(in.text().begin(), in.text().end(), [](char c) { return absl::ascii_isxdigit(static_cast<unsigned char>(c)); })) {
+  if (in.text().size() % 2 != 0 ||
+      !std::all_of(in.text().begin(), in.text().end(), [](char c) { return absl::ascii_isxdigit(static_cast<unsigned char>(c)); })) {
     problems.addAt("text", in.text(), "is no hex text", "two hex digits a byte");
     return out;
   }
@@ -91,7 +93,8 @@ HealthCheckSpec parseHealthCheck(const core::HealthCheck& in, Problems& problems
   if (in.has_reuse_connection()) out.reuse_connection = in.reuse_connection().value();
   if (out.timeout <= 0) problems.addAt("timeout", {}, "must be greater than 0s");
   if (out.interval <= 0) problems.addAt("interval", {}, "must be greater than 0s");
-  if (in.alt_port().value() != 0) problems.addAt("alt_port", absl::StrCat(in.alt_port().value()), "is not supported", "endpoint.health_check_config.port_value");
+  if (in.alt_port().value() != 0)
+    problems.addAt("alt_port", absl::StrCat(in.alt_port().value()), "is not supported", "endpoint.health_check_config.port_value");
   if (in.has_transport_socket_match_criteria()) {
     problems.addAt("transport_socket_match_criteria", {}, "is not supported yet: checks would go over another transport socket");
   }

@@ -34,9 +34,7 @@ void Honored::refuse(const Descriptor& type, std::initializer_list<std::string_v
   mark(types_[&type], type, names, State::kRefused);
 }
 
-void Honored::all(const Descriptor& type) {
-  types_[&type].assign(static_cast<size_t>(type.field_count()), State::kHonored);
-}
+void Honored::all(const Descriptor& type) { types_[&type].assign(static_cast<size_t>(type.field_count()), State::kHonored); }
 
 Honored::State Honored::of(const FieldDescriptor& field) const {
   const auto found = types_.find(field.containing_type());

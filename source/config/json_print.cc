@@ -33,8 +33,7 @@ using google::protobuf::Value;
 bool isSensitive(const FieldDescriptor& field) {
   const auto& options = field.options();
   if (options.HasExtension(udpa::annotations::sensitive)) return options.GetExtension(udpa::annotations::sensitive);
-  if (options.unknown_fields().empty() && field.file()->pool() == google::protobuf::DescriptorPool::generated_pool())
-    return false;
+  if (options.unknown_fields().empty() && field.file()->pool() == google::protobuf::DescriptorPool::generated_pool()) return false;
   google::protobuf::FieldOptions again;  // a descriptor of another pool: as bytes the option is known
   again.ParsePartialFromString(options.SerializePartialAsString());
   return again.GetExtension(udpa::annotations::sensitive);
@@ -48,10 +47,10 @@ constexpr int kMostDepth = 200;
 
 // Invisible, or able to end a script element: what protobuf's own printer escapes.
 bool isEscaped(uint32_t c) {
-  static constexpr uint32_t kRanges[][2] = {
-      {0, 0x1f},        {'<', '<'},       {'>', '>'},       {0x7f, 0x9f},       {0xad, 0xad},       {0x600, 0x603},
-      {0x6dd, 0x6dd},   {0x70f, 0x70f},   {0x17b4, 0x17b5}, {0x200b, 0x200f},   {0x2028, 0x202e},   {0x2060, 0x2064},
-      {0x206a, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0x1d173, 0x1d17a}, {0xe0001, 0xe0001}, {0xe0020, 0xe007f}};
+  static constexpr uint32_t kRanges[][2] = {{0, 0x1f},          {'<', '<'},         {'>', '>'},        {0x7f, 0x9f},     {0xad, 0xad},
+                                            {0x600, 0x603},     {0x6dd, 0x6dd},     {0x70f, 0x70f},    {0x17b4, 0x17b5}, {0x200b, 0x200f},
+                                            {0x2028, 0x202e},   {0x2060, 0x2064},   {0x206a, 0x206f},  {0xfeff, 0xfeff}, {0xfff9, 0xfffb},
+                                            {0x1d173, 0x1d17a}, {0xe0001, 0xe0001}, {0xe0020, 0xe007f}};
   for (const auto& range : kRanges) {
     if (c < range[0]) return false;
     if (c <= range[1]) return true;
@@ -123,8 +122,7 @@ class Printer final {
       return string(text);
     }
     ++depth_;
-    if (in.GetDescriptor()->well_known_type() == Descriptor::WELLKNOWNTYPE_UNSPECIFIED || !wellKnown(in))
-      object(in, {});
+    if (in.GetDescriptor()->well_known_type() == Descriptor::WELLKNOWNTYPE_UNSPECIFIED || !wellKnown(in)) object(in, {});
     --depth_;
   }
 
@@ -317,9 +315,7 @@ class Printer final {
         google::protobuf::Timestamp copy;
         const auto& time = as(in, copy);
         // Years 1 to 9999; others have no text form.
-        if (time.seconds() < -62135596800 || time.seconds() > 253402300799 || time.nanos() < 0 ||
-            time.nanos() > 999999999)
-          return false;
+        if (time.seconds() < -62135596800 || time.seconds() > 253402300799 || time.nanos() < 0 || time.nanos() > 999999999) return false;
         string(google::protobuf::util::TimeUtil::ToString(time));
         return true;
       }
@@ -362,8 +358,7 @@ class Printer final {
     const Descriptor* type = depth_ < kMostDepth ? findType(typeOfUrl(in.type_url())) : nullptr;
     std::unique_ptr<Message> inner = type == nullptr ? nullptr : newMessage(*type);
     if (inner == nullptr || !inner->ParsePartialFromString(in.value())) return bytes(in);
-    if (options_.secret != nullptr &&
-        (type->full_name() == "udpa.type.v1.TypedStruct" || type->full_name() == "xds.type.v3.TypedStruct")) {
+    if (options_.secret != nullptr && (type->full_name() == "udpa.type.v1.TypedStruct" || type->full_name() == "xds.type.v3.TypedStruct")) {
       return typedStruct(in, *inner);
     }
     ++depth_;

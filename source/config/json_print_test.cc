@@ -116,24 +116,20 @@ TEST(JsonPrint, ZerosOfWhatHasNoPresence) {
 
 TEST(JsonPrint, ValuesOfEveryKind) {
   using Struct = google::protobuf::Struct;
-  EXPECT_EQ(compact<Struct>(
-                R"({"n": null, "t": true, "d": 1.5, "i": 7, "big": 1e30, "l": [1, "a", {}], "e": [], "neg": -0.25})"),
+  EXPECT_EQ(compact<Struct>(R"({"n": null, "t": true, "d": 1.5, "i": 7, "big": 1e30, "l": [1, "a", {}], "e": [], "neg": -0.25})"),
             R"({"big":1e+30,"d":1.5,"e":[],"i":7,"l":[1,"a",{}],"n":null,"neg":-0.25,"t":true})");
   EXPECT_EQ(compact<Struct>(R"({"s": "<b>&'é\n\t\u0001\u007f\"\\\u2028\ud83d\ude00"})"),
             R"({"s":"\u003cb\u003e&'é\n\t\u0001\u007f\"\\\u2028😀"})");
   EXPECT_EQ(compact<envoy::config::cluster::v3::Cluster>("lb_policy: 99"), R"({"lb_policy":99})");
   EXPECT_EQ(compact<envoy::config::core::v3::Node>("{}"), "{}");
-  EXPECT_EQ(compact<envoy::config::core::v3::BuildVersion>("version: {major_number: 1}"),
-            R"({"version":{"major_number":1}})");
+  EXPECT_EQ(compact<envoy::config::core::v3::BuildVersion>("version: {major_number: 1}"), R"({"version":{"major_number":1}})");
 }
 
 TEST(JsonPrint, SecretsAreReplaced) {
   EXPECT_EQ(compact<tls::Secret>("{name: s, generic_secret: {secret: {inline_string: hidden}}}"),
             R"({"name":"s","generic_secret":{"secret":{"inline_string":"[redacted]"}}})");
-  EXPECT_EQ(
-      compact<tls::Secret>(
-          "{name: s, tls_certificate: {private_key: {inline_bytes: aGlkZGVu}, certificate_chain: {filename: f}}}"),
-      R"({"name":"s","tls_certificate":{"certificate_chain":{"filename":"f"},"private_key":{"inline_bytes":"W3JlZGFjdGVkXQ=="}}})");
+  EXPECT_EQ(compact<tls::Secret>("{name: s, tls_certificate: {private_key: {inline_bytes: aGlkZGVu}, certificate_chain: {filename: f}}}"),
+            R"({"name":"s","tls_certificate":{"certificate_chain":{"filename":"f"},"private_key":{"inline_bytes":"W3JlZGFjdGVkXQ=="}}})");
   EXPECT_EQ(toJson(parse<tls::Secret>("{generic_secret: {secret: {inline_string: shown}}}"), {.compact = true}),
             R"({"generic_secret":{"secret":{"inline_string":"shown"}}})");
 }
@@ -152,11 +148,10 @@ typed_config:
 
 TEST(JsonPrint, AnysShowWhatTheyHold) {
   // Not compiled in: through the embedded descriptors.
-  EXPECT_EQ(
-      compact<envoy::config::core::v3::TypedExtensionConfig>(
-          "typed_config: {'@type': type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip, "
-          "window_bits: 12}"),
-      R"({"typed_config":{"@type":"type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip","window_bits":12}})");
+  EXPECT_EQ(compact<envoy::config::core::v3::TypedExtensionConfig>(
+                "typed_config: {'@type': type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip, "
+                "window_bits: 12}"),
+            R"({"typed_config":{"@type":"type.googleapis.com/envoy.extensions.compression.gzip.decompressor.v3.Gzip","window_bits":12}})");
   // A well-known type has its value.
   EXPECT_EQ(compact<envoy::config::core::v3::TypedExtensionConfig>(
                 "typed_config: {'@type': type.googleapis.com/google.protobuf.Duration, value: 3s}"),
@@ -164,8 +159,7 @@ TEST(JsonPrint, AnysShowWhatTheyHold) {
   envoy::config::core::v3::TypedExtensionConfig config;
   config.mutable_typed_config()->set_type_url("type.googleapis.com/nobody.Knows");
   config.mutable_typed_config()->set_value("abc");
-  EXPECT_EQ(toJson(config, {.compact = true}),
-            R"({"typed_config":{"@type":"type.googleapis.com/nobody.Knows","value":"YWJj"}})");
+  EXPECT_EQ(toJson(config, {.compact = true}), R"({"typed_config":{"@type":"type.googleapis.com/nobody.Knows","value":"YWJj"}})");
   config.mutable_typed_config()->set_type_url("type.googleapis.com/envoy.config.cluster.v3.Cluster");
   config.mutable_typed_config()->set_value("\xff\xff");
   EXPECT_EQ(toJson(config, {.compact = true}),

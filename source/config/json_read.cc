@@ -211,8 +211,7 @@ bool JsonReader::unescape(std::string_view& out, const char* start) {
         at_ += 4;
         if (unit >= 0xD800 && unit < 0xDC00) {
           uint32_t low = 0;
-          if (end_ - at_ < 6 || at_[0] != '\\' || at_[1] != 'u' || !hex4(at_ + 2, end_, low) || low < 0xDC00 ||
-              low > 0xDFFF) {
+          if (end_ - at_ < 6 || at_[0] != '\\' || at_[1] != 'u' || !hex4(at_ + 2, end_, low) || low < 0xDC00 || low > 0xDFFF) {
             return fail("half of a surrogate pair");
           }
           at_ += 6;
@@ -257,8 +256,7 @@ bool JsonReader::number(std::string_view& out) {
 }
 
 bool JsonReader::literal(std::string_view word) {
-  if (std::string_view(at_, static_cast<size_t>(end_ - at_)).substr(0, word.size()) != word)
-    return fail("expected a JSON value");
+  if (std::string_view(at_, static_cast<size_t>(end_ - at_)).substr(0, word.size()) != word) return fail("expected a JSON value");
   at_ += word.size();
   return true;
 }

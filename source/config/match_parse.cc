@@ -119,7 +119,7 @@ std::optional<match::HeaderMatchSpec> parseHeaderMatcher(const route::HeaderMatc
       out.to = in.range_match().end();
       return out;
     case route::HeaderMatcher::kPresentMatch: out.present = in.present_match(); return out;
-    case route::HeaderMatcher::HEADER_MATCH_SPECIFIER_NOT_SET: return out;   // present, as Envoy
+    case route::HeaderMatcher::HEADER_MATCH_SPECIFIER_NOT_SET: return out;  // present, as Envoy
   }
   return std::nullopt;
 }
@@ -157,7 +157,7 @@ FractionSpec parseFraction(const envoy::config::core::v3::RuntimeFractionalPerce
   FractionSpec out = parsePercent(in.default_value());
   out.runtime_key = in.runtime_key();
   if (!in.has_default_value()) problems.addAt("default_value", {}, "is missing");
-  if (!out.runtime_key.empty()) problems.unsupported("runtime_key");   // the default holds
+  if (!out.runtime_key.empty()) problems.unsupported("runtime_key");  // the default holds
   return out;
 }
 

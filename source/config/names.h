@@ -53,8 +53,8 @@ class NameTable final {
 
  private:
   mutable std::mutex mutex_;
-  std::deque<std::string> names_;                              // never moves a name
-  std::unordered_map<std::string_view, uint32_t> ids_;         // views into names_
+  std::deque<std::string> names_;                       // never moves a name
+  std::unordered_map<std::string_view, uint32_t> ids_;  // views into names_
 };
 
 }  // namespace outrider::config

@@ -18,9 +18,9 @@ PathIndex::Node& PathIndex::nodeAt(std::string_view prefix) {
     }
     std::unique_ptr<Node>& child = node->children[at];
     const std::string_view label = child->label;
-    const size_t common = static_cast<size_t>(
-        std::mismatch(label.begin(), label.end(), prefix.begin(), prefix.end()).first - label.begin());
-    if (common < label.size()) {   // split the edge
+    const size_t common =
+        static_cast<size_t>(std::mismatch(label.begin(), label.end(), prefix.begin(), prefix.end()).first - label.begin());
+    if (common < label.size()) {  // split the edge
       auto middle = std::make_unique<Node>();
       middle->label = label.substr(0, common);
       middle->first.push_back(static_cast<uint8_t>(label[common]));
@@ -66,12 +66,12 @@ void PathIndex::collect(std::string_view path, Sources& out) const {
   out.add(always_);
   const size_t before = out.count;
   thread_local std::vector<int> hits;
-  thread_local std::vector<std::vector<uint32_t>> found;   // one list a set that matched; kept for its memory
+  thread_local std::vector<std::vector<uint32_t>> found;  // one list a set that matched; kept for its memory
   size_t lists = 0;
   const Node* node = root_.get();
   std::string_view rest = path;
   for (;;) {
-    if (out.count + 3 > Sources::kMost) {   // nested deeper than any sane table
+    if (out.count + 3 > Sources::kMost) {  // nested deeper than any sane table
       out.count = before;
       out.add(every_prefix_);
       return;

@@ -55,9 +55,9 @@ class PathIndex final {
 
  private:
   struct Node {
-    std::string label;                              // bytes from its parent to here
-    std::vector<std::unique_ptr<Node>> children;    // by first byte of their label, ascending
-    std::vector<uint8_t> first;                     // those bytes
+    std::string label;                            // bytes from its parent to here
+    std::vector<std::unique_ptr<Node>> children;  // by first byte of their label, ascending
+    std::vector<uint8_t> first;                   // those bytes
     std::vector<uint32_t> prefixes;
     std::vector<uint32_t> regexes;
     std::vector<std::string> patterns;
@@ -66,7 +66,7 @@ class PathIndex final {
   struct Source {
     const uint32_t* at;
     const uint32_t* end;
-    bool known;                                     // their regular expression has matched already
+    bool known;  // their regular expression has matched already
   };
   struct Sources {
     static constexpr size_t kMost = 40;
@@ -84,7 +84,7 @@ class PathIndex final {
   ViewMap<std::vector<uint32_t>> exact_;
   std::unique_ptr<Node> root_ = std::make_unique<Node>();
   std::vector<uint32_t> always_;
-  std::vector<uint32_t> every_prefix_;   // all routes of the trie, for paths that cross more nodes than Sources holds
+  std::vector<uint32_t> every_prefix_;  // all routes of the trie, for paths that cross more nodes than Sources holds
 };
 
 }  // namespace outrider::config

@@ -11,12 +11,12 @@
 namespace outrider::config {
 
 struct Problem {
-  std::string path;      // "filter_chains[0].filters[1].typed_config.route_config.virtual_hosts[2].domains"
-  std::string value;     // the offending value, empty when there is none to show
-  std::string what;      // what is wrong with it
-  std::string valid;     // what would be valid, may be empty
+  std::string path;   // "filter_chains[0].filters[1].typed_config.route_config.virtual_hosts[2].domains"
+  std::string value;  // the offending value, empty when there is none to show
+  std::string what;   // what is wrong with it
+  std::string valid;  // what would be valid, may be empty
   std::string file;
-  int line = 0;          // 0: unknown
+  int line = 0;  // 0: unknown
   int column = 0;
   std::string str() const;
   bool operator==(const Problem&) const = default;
@@ -73,8 +73,8 @@ class Problems final {
   static constexpr int64_t kField = -1;
   static constexpr int64_t kKey = -2;
   struct Step {
-    std::string_view name;   // may be empty with an index
-    int64_t index;           // >= 0: element; kField; kKey
+    std::string_view name;  // may be empty with an index
+    int64_t index;          // >= 0: element; kField; kKey
   };
   std::vector<Step> steps_;
   std::vector<Problem> list_;

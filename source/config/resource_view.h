@@ -11,15 +11,15 @@ namespace outrider::config {
 
 struct ResourceView {
   struct Version {
-    std::shared_ptr<const std::string> bytes;   // the serialized message: a Cluster, not the Any
+    std::shared_ptr<const std::string> bytes;  // the serialized message: a Cluster, not the Any
     std::string version;
-    base::Nanos at = 0;                         // wall clock
+    base::Nanos at = 0;  // wall clock
   };
   // Null: there is none.
   const std::string& name;
   const Version* accepted;
-  const Version* replaced;                      // the accepted one before, which may serve while `accepted` warms
-  const Version* refused;                       // a later update that was not accepted, and why
+  const Version* replaced;  // the accepted one before, which may serve while `accepted` warms
+  const Version* refused;   // a later update that was not accepted, and why
   const std::string* error;
 };
 

@@ -1,8 +1,8 @@
 // What a route matches and what it does.
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "source/config/any.h"
 #include "source/config/route_parse_parts.h"
@@ -59,7 +59,7 @@ void RouteParts::match(const route::RouteMatch& in, RouteMatchSpec& out) {
       break;
     }
     case route::RouteMatch::kConnectMatcher: out.kind = Path::kConnect; break;
-    case route::RouteMatch::kPathMatchPolicy: break;   // refused above
+    case route::RouteMatch::kPathMatchPolicy: break;  // refused above
     case route::RouteMatch::PATH_SPECIFIER_NOT_SET:
       problems.add({}, "has no path", "one of prefix, path, safe_regex, path_separated_prefix, connect_matcher");
       break;
@@ -101,14 +101,14 @@ void RouteParts::plain(std::string_view field, const std::string& text) {
 }
 
 void RouteParts::forward(const route::RouteAction& in, ForwardSpec& out) {
-  reportOthers(in,
-               {"cluster", "cluster_header", "weighted_clusters", "cluster_not_found_response_code", "prefix_rewrite", "regex_rewrite",
-                "host_rewrite_literal", "auto_host_rewrite", "host_rewrite_header", "host_rewrite_path_regex", "append_x_forwarded_host",
-                "timeout", "idle_timeout", "max_stream_duration", "max_grpc_timeout", "grpc_timeout_offset", "retry_policy", "priority",
-                "upgrade_configs"},
-               problems,
-               {"cluster_specifier_plugin", "inline_cluster_specifier_plugin", "path_rewrite_policy", "path_rewrite", "host_rewrite",
-                "retry_policy_typed_config"});
+  reportOthers(
+      in,
+      {"cluster", "cluster_header", "weighted_clusters", "cluster_not_found_response_code", "prefix_rewrite", "regex_rewrite",
+       "host_rewrite_literal", "auto_host_rewrite", "host_rewrite_header", "host_rewrite_path_regex", "append_x_forwarded_host", "timeout",
+       "idle_timeout", "max_stream_duration", "max_grpc_timeout", "grpc_timeout_offset", "retry_policy", "priority", "upgrade_configs"},
+      problems,
+      {"cluster_specifier_plugin", "inline_cluster_specifier_plugin", "path_rewrite_policy", "path_rewrite", "host_rewrite",
+       "retry_policy_typed_config"});
   switch (in.cluster_specifier_case()) {
     case route::RouteAction::kCluster:
       out.cluster = in.cluster();
@@ -124,7 +124,7 @@ void RouteParts::forward(const route::RouteAction& in, ForwardSpec& out) {
       break;
     }
     case route::RouteAction::kClusterSpecifierPlugin:
-    case route::RouteAction::kInlineClusterSpecifierPlugin: break;   // refused above
+    case route::RouteAction::kInlineClusterSpecifierPlugin: break;  // refused above
     case route::RouteAction::CLUSTER_SPECIFIER_NOT_SET:
       problems.add({}, "says no cluster", "one of cluster, cluster_header, weighted_clusters");
       break;
@@ -187,7 +187,7 @@ void RouteParts::times(const route::RouteAction& in, ForwardSpec& out) {
     problems.unsupported("grpc_timeout_offset");
   }
   if (!in.has_max_stream_duration()) return;
-  out.timeout = 0;   // the limits of the whole exchange stand in its place, as in Envoy
+  out.timeout = 0;  // the limits of the whole exchange stand in its place, as in Envoy
   const auto& limits = in.max_stream_duration();
   const auto at = problems.field("max_stream_duration");
   const auto limit = [&](std::string_view field, bool set, const google::protobuf::Duration& value, std::optional<Nanos>& to) {
@@ -196,7 +196,8 @@ void RouteParts::times(const route::RouteAction& in, ForwardSpec& out) {
   };
   limit("max_stream_duration", limits.has_max_stream_duration(), limits.max_stream_duration(), out.max_stream_duration);
   limit("grpc_timeout_header_max", limits.has_grpc_timeout_header_max(), limits.grpc_timeout_header_max(), out.grpc_timeout_max);
-  limit("grpc_timeout_header_offset", limits.has_grpc_timeout_header_offset(), limits.grpc_timeout_header_offset(), out.grpc_timeout_offset);
+  limit("grpc_timeout_header_offset", limits.has_grpc_timeout_header_offset(), limits.grpc_timeout_header_offset(),
+        out.grpc_timeout_offset);
 }
 
 void RouteParts::upgrades(const route::RouteAction& in, ForwardSpec& out) {
@@ -297,8 +298,10 @@ void RouteParts::retry(const route::RetryPolicy& in, RetrySpec& out) {
   }
   for (int i = 0; i < in.retry_host_predicate_size(); ++i) {
     const std::string type = innerType(in.retry_host_predicate(i).typed_config());
-    if (type == "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate") out.avoid_previous_hosts = true;
-    else problems.unsupported("retry_host_predicate");
+    if (type == "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
+      out.avoid_previous_hosts = true;
+    else
+      problems.unsupported("retry_host_predicate");
   }
   if (in.has_retry_priority()) {
     const std::string type = innerType(in.retry_priority().typed_config());
@@ -348,14 +351,18 @@ void RouteParts::redirect(const route::RedirectAction& in, RedirectSpec& out) {
 
 void RouteParts::direct(const route::DirectResponseAction& in, DirectSpec& out) {
   reportOthers(in, {"status", "body"}, problems, {"body_format"});
-  if (in.status() < 200 || in.status() > 599) problems.addAt("status", std::to_string(in.status()), "is no status that can be answered", "200 to 599");
+  if (in.status() < 200 || in.status() > 599)
+    problems.addAt("status", std::to_string(in.status()), "is no status that can be answered", "200 to 599");
   out.status = static_cast<uint16_t>(in.status());
   if (!in.has_body()) return;
   const auto at = problems.field("body");
   // An empty inline body is a body without bytes, not a missing one.
-  if (in.body().specifier_case() == core::DataSource::kInlineString) out.body = in.body().inline_string();
-  else if (in.body().specifier_case() == core::DataSource::kInlineBytes) out.body = in.body().inline_bytes();
-  else out.body = readDataSource(in.body(), problems).bytes;
+  if (in.body().specifier_case() == core::DataSource::kInlineString)
+    out.body = in.body().inline_string();
+  else if (in.body().specifier_case() == core::DataSource::kInlineBytes)
+    out.body = in.body().inline_bytes();
+  else
+    out.body = readDataSource(in.body(), problems).bytes;
   if (out.body.size() > most_direct_bytes) {
     problems.add(std::to_string(out.body.size()) + " bytes", "is larger than max_direct_response_body_size_bytes",
                  absl::StrCat("at most ", most_direct_bytes, " bytes"));

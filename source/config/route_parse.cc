@@ -102,7 +102,7 @@ void RouteParts::remove(std::string_view field, const Names& in, HeaderEditSpec&
 
 void RouteParts::filters(const FilterConfigs& in, std::vector<FilterOverrideSpec>& out) {
   const auto field = problems.field("typed_per_filter_config");
-  std::set<std::string> names;   // the map's order is random
+  std::set<std::string> names;  // the map's order is random
   for (const auto& [name, any] : in) names.insert(name);
   for (const std::string& name : names) {
     const auto at = problems.key(name);
@@ -161,12 +161,15 @@ class TableParser {
     out_.most_specific_wins = in_.most_specific_header_mutations_wins();
     out_.ignore_port = in_.ignore_port_in_host_matching();
     out_.vhost_header = absl::AsciiStrToLower(in_.vhost_header());
-    if (!out_.vhost_header.empty() && !isHeaderName(out_.vhost_header)) problems_.addAt("vhost_header", in_.vhost_header(), "is no header name");
+    if (!out_.vhost_header.empty() && !isHeaderName(out_.vhost_header))
+      problems_.addAt("vhost_header", in_.vhost_header(), "is no header name");
     for (int i = 0; i < in_.internal_only_headers_size(); ++i) {
       const auto at = problems_.element("internal_only_headers", static_cast<size_t>(i));
       const std::string& name = in_.internal_only_headers(i);
-      if (!isHeaderName(name)) problems_.add(name, "is no header name");
-      else out_.internal_only_headers.push_back(absl::AsciiStrToLower(name));
+      if (!isHeaderName(name))
+        problems_.add(name, "is no header name");
+      else
+        out_.internal_only_headers.push_back(absl::AsciiStrToLower(name));
     }
     parts_.edits(in_, out_.request, out_.response);
     parts_.filters(in_.typed_per_filter_config(), out_.filters);
@@ -238,7 +241,8 @@ class TableParser {
     }
     const auto [it, fresh] = domains_.emplace(lower, out.name);
     if (!fresh) {
-      problems_.add(in, absl::StrCat("is a domain of virtual host '", it->second, "' already; domains are unique in a route configuration"));
+      problems_.add(in,
+                    absl::StrCat("is a domain of virtual host '", it->second, "' already; domains are unique in a route configuration"));
       return;
     }
     out.domains.push_back(std::move(lower));
@@ -278,7 +282,7 @@ class TableParser {
         break;
       }
       case route::Route::kNonForwardingAction: out.action = RouteSpec::Action::kNonForwarding; break;
-      case route::Route::kFilterAction: break;   // refused above
+      case route::Route::kFilterAction: break;  // refused above
       case route::Route::ACTION_NOT_SET:
         problems_.add({}, "has no action", "one of route, redirect, direct_response, non_forwarding_action");
         break;
@@ -289,7 +293,7 @@ class TableParser {
   Problems& problems_;
   RouteParts parts_;
   RouteTableSpec out_;
-  std::map<std::string, std::string> domains_;   // whose it is
+  std::map<std::string, std::string> domains_;  // whose it is
 };
 
 }  // namespace
@@ -298,7 +302,8 @@ RouteTableSpec parseRoutes(const route::RouteConfiguration& in, Problems& proble
   return TableParser(in, problems, overrides).run();
 }
 
-std::shared_ptr<const RouteTable> parseRouteTable(const route::RouteConfiguration& in, ParseContext& context, const OverrideParser& overrides) {
+std::shared_ptr<const RouteTable> parseRouteTable(const route::RouteConfiguration& in, ParseContext& context,
+                                                  const OverrideParser& overrides) {
   const size_t before = context.problems.size();
   RouteTableSpec spec = parseRoutes(in, context.problems, overrides);
   if (context.problems.size() != before) return nullptr;

@@ -27,9 +27,11 @@ class RouteTable;
 
 // What a filter's own config on a route becomes: found by the type inside `config`, at the current path. Null after a problem.
 // Without a parser every such config is refused, unless it is optional or only disables the filter.
-using OverrideParser = std::function<std::shared_ptr<const void>(std::string_view type_name, const google::protobuf::Any& config, Problems& problems)>;
+using OverrideParser =
+    std::function<std::shared_ptr<const void>(std::string_view type_name, const google::protobuf::Any& config, Problems& problems)>;
 
-RouteTableSpec parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, Problems& problems, const OverrideParser& overrides = {});
+RouteTableSpec parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, Problems& problems,
+                           const OverrideParser& overrides = {});
 
 // The same, compiled; null after a problem.
 std::shared_ptr<const RouteTable> parseRouteTable(const envoy::config::route::v3::RouteConfiguration& in, ParseContext& context,

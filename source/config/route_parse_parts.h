@@ -16,7 +16,7 @@ struct RouteParts {
   Problems& problems;
   const OverrideParser& overrides;
   uint32_t most_direct_bytes = 4096;
-  const RetrySpec* host_retry = nullptr;   // of the virtual host at hand
+  const RetrySpec* host_retry = nullptr;  // of the virtual host at hand
 
   using HeaderOptions = google::protobuf::RepeatedPtrField<envoy::config::core::v3::HeaderValueOption>;
   using Names = google::protobuf::RepeatedPtrField<std::string>;

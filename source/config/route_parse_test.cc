@@ -67,19 +67,23 @@ TEST(RouteParse, ARouteSaysWhereHowLongAndHowOften) {
 }
 
 TEST(RouteParse, ALimitOfTheWholeExchangeTakesTheTimeoutsPlace) {
-  const RouteSpec route = one("{match: {prefix: /}, route: {cluster: c, timeout: 3s, max_stream_duration: {max_stream_duration: 1s, grpc_timeout_header_max: 2s}}}");
+  const RouteSpec route =
+      one("{match: {prefix: /}, route: {cluster: c, timeout: 3s, max_stream_duration: {max_stream_duration: 1s, grpc_timeout_header_max: "
+          "2s}}}");
   EXPECT_EQ(route.forward.timeout, 0);
   EXPECT_EQ(route.forward.max_stream_duration, base::kSecond);
   EXPECT_EQ(route.forward.grpc_timeout_max, 2 * base::kSecond);
 }
 
 TEST(RouteParse, UpgradesAreTheRoutesOwnButConnectIsNotEndedHere) {
-  const RouteSpec route = one("{match: {prefix: /}, route: {cluster: c, upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: chat, enabled: false}]}}");
+  const RouteSpec route =
+      one("{match: {prefix: /}, route: {cluster: c, upgrade_configs: [{upgrade_type: WebSocket}, {upgrade_type: chat, enabled: false}]}}");
   ASSERT_EQ(route.forward.upgrades.size(), 2u);
   EXPECT_TRUE(route.forward.upgrades[0].enabled);
   EXPECT_FALSE(route.forward.upgrades[1].enabled);
   Problems problems;
-  parse(table("{match: {connect_matcher: {}}, route: {cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}}"), problems);
+  parse(table("{match: {connect_matcher: {}}, route: {cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}}"),
+        problems);
   EXPECT_NE(problems.str().find("connect_config"), std::string::npos) << problems.str();
 }
 
@@ -95,7 +99,8 @@ virtual_hosts:
   routes:
   - {match: {prefix: /a}, route: {cluster: c, retry_policy: {retry_on: 5xx}}}
   - {match: {prefix: /}, route: {cluster: c}}
-)", problems);
+)",
+                                    problems);
   ASSERT_TRUE(problems.empty()) << problems.str();
   EXPECT_EQ(spec.hosts[0].domains[0], "h.test");
   EXPECT_EQ(spec.hosts[0].require_tls, VirtualHostSpec::Tls::kExternalOnly);
@@ -104,7 +109,8 @@ virtual_hosts:
 }
 
 TEST(RouteParse, RedirectsAndDirectResponses) {
-  const RouteSpec redirect = one("{match: {prefix: /}, redirect: {https_redirect: true, path_redirect: /x, response_code: SEE_OTHER, strip_query: true}}");
+  const RouteSpec redirect =
+      one("{match: {prefix: /}, redirect: {https_redirect: true, path_redirect: /x, response_code: SEE_OTHER, strip_query: true}}");
   EXPECT_EQ(redirect.action, RouteSpec::Action::kRedirect);
   EXPECT_TRUE(redirect.redirect.https);
   EXPECT_EQ(redirect.redirect.code, 303);
@@ -115,7 +121,8 @@ TEST(RouteParse, RedirectsAndDirectResponses) {
 }
 
 TEST(RouteParse, TheSameBytesGiveEqualSpecs) {
-  const std::string text = table("{match: {safe_regex: {regex: '/a.*'}, headers: [{name: X, string_match: {prefix: y}}]}, route: {cluster: c}}");
+  const std::string text =
+      table("{match: {safe_regex: {regex: '/a.*'}, headers: [{name: X, string_match: {prefix: y}}]}, route: {cluster: c}}");
   Problems problems;
   EXPECT_EQ(parse(text, problems), parse(text, problems));
 }
@@ -138,7 +145,8 @@ TEST(RouteParse, EachProblemNamesItsField) {
        ".match.query_parameters[0].string_match.prefix", "is empty"},
       {"{match: {prefix: /, dynamic_metadata: [{filter: f}]}, route: {cluster: c}}", ".match.dynamic_metadata", "is not supported"},
       {"{match: {prefix: /}, route: {}}", ".route", "says no cluster"},
-      {"{match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: a, weight: 0}]}}}", ".route.weighted_clusters.clusters", "sum is 0"},
+      {"{match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: a, weight: 0}]}}}", ".route.weighted_clusters.clusters",
+       "sum is 0"},
       {"{match: {prefix: /}, route: {cluster: c, timeout: -1s}}", ".route.timeout", "is negative"},
       {"{match: {prefix: /}, route: {cluster: c, regex_rewrite: {pattern: {regex: a}, substitution: '\\1'}}}",
        ".route.regex_rewrite.substitution", ""},
@@ -153,8 +161,10 @@ TEST(RouteParse, EachProblemNamesItsField) {
        ".request_headers_to_add[0].header.key", "may not be changed"},
       {"{match: {prefix: /}, route: {cluster: c}, request_headers_to_add: [{header: {key: a, value: '%NO_SUCH%'}}]}",
        ".request_headers_to_add[0].header.value", "unknown operator NO_SUCH"},
-      {"{match: {prefix: /}, route: {cluster: c}, response_headers_to_remove: [host]}", ".response_headers_to_remove[0]", "may not be removed"},
-      {"{match: {prefix: /}, route: {cluster: c}, typed_per_filter_config: {f: {'@type': type.googleapis.com/envoy.config.route.v3.FilterConfig}}}",
+      {"{match: {prefix: /}, route: {cluster: c}, response_headers_to_remove: [host]}", ".response_headers_to_remove[0]",
+       "may not be removed"},
+      {"{match: {prefix: /}, route: {cluster: c}, typed_per_filter_config: {f: {'@type': "
+       "type.googleapis.com/envoy.config.route.v3.FilterConfig}}}",
        ".typed_per_filter_config[\"f\"]", "neither a config nor disabled"},
   };
   for (const Row& row : rows) {
@@ -173,7 +183,8 @@ virtual_hosts:
 - {name: a, domains: [x.test, '*']}
 - {name: b, domains: [X.TEST, 'a.*.b']}
 - {name: c}
-)", problems);
+)",
+        problems);
   ASSERT_EQ(problems.size(), 3u) << problems.str();
   EXPECT_EQ(problems.list()[0].path, "virtual_hosts[1].domains[0]");
   EXPECT_NE(problems.list()[0].what.find("'a'"), std::string::npos);
@@ -184,7 +195,8 @@ virtual_hosts:
 TEST(RouteParse, WhatHasNoEffectIsReported) {
   Problems problems;
   parse(table("{match: {prefix: /}, decorator: {operation: o}, route: {cluster: c, hash_policy: [{header: {header_name: a}}], "
-              "request_mirror_policies: [{cluster: m}]}}"), problems);
+              "request_mirror_policies: [{cluster: m}]}}"),
+        problems);
   EXPECT_TRUE(problems.empty()) << problems.str();
   EXPECT_EQ(problems.unsupportedPaths(),
             (std::vector<std::string>{"virtual_hosts[0].routes[0].decorator", "virtual_hosts[0].routes[0].route.hash_policy",
@@ -199,7 +211,8 @@ TEST(RouteParse, WhatWouldChangeDecisionsIsRefused) {
 
 TEST(RouteParse, AFilterReadsItsOwnConfig) {
   const std::string text = table(
-      "{match: {prefix: /}, route: {cluster: c}, typed_per_filter_config: {a: {'@type': type.googleapis.com/envoy.config.route.v3.Decorator, "
+      "{match: {prefix: /}, route: {cluster: c}, typed_per_filter_config: {a: {'@type': "
+      "type.googleapis.com/envoy.config.route.v3.Decorator, "
       "operation: o}, b: {'@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true}}}");
   Problems problems;
   const auto value = std::make_shared<const int>(1);
@@ -219,13 +232,14 @@ TEST(RouteParse, AFilterReadsItsOwnConfig) {
 
 TEST(RouteParse, ScopesHaveKeys) {
   Problems problems;
-  const ScopeSpec scope = parseScope(
-      read<envoy::config::route::v3::ScopedRouteConfiguration>("{name: s, route_configuration_name: r, key: {fragments: [{string_key: a}, {string_key: b}]}}"),
-      problems);
+  const ScopeSpec scope = parseScope(read<envoy::config::route::v3::ScopedRouteConfiguration>(
+                                         "{name: s, route_configuration_name: r, key: {fragments: [{string_key: a}, {string_key: b}]}}"),
+                                     problems);
   EXPECT_EQ(scope.key, (std::vector<std::string>{"a", "b"}));
   using Builder = envoy::extensions::filters::network::http_connection_manager::v3::ScopedRoutes_ScopeKeyBuilder;
   const ScopeKeySpec key = parseScopeKey(
-      read<Builder>("{fragments: [{header_value_extractor: {name: X-Key, element_separator: ';', element: {key: k, separator: '='}}}]}"), problems);
+      read<Builder>("{fragments: [{header_value_extractor: {name: X-Key, element_separator: ';', element: {key: k, separator: '='}}}]}"),
+      problems);
   EXPECT_TRUE(problems.empty()) << problems.str();
   EXPECT_EQ(key.fragments.at(0).header, "x-key");
   EXPECT_TRUE(key.fragments.at(0).by_key);

@@ -17,33 +17,33 @@ namespace outrider::config {
 
 using base::Nanos;
 
-struct HeaderAddSpec {                // core.v3.HeaderValueOption
+struct HeaderAddSpec {  // core.v3.HeaderValueOption
   enum class Action : uint8_t { kAppend, kAddIfAbsent, kOverwrite, kOverwriteIfExists };
-  std::string name;                   // lower case
-  std::string value;                  // a substitution format
+  std::string name;   // lower case
+  std::string value;  // a substitution format
   Action action = Action::kAppend;
   bool keep_empty = false;
   bool operator==(const HeaderAddSpec&) const = default;
 };
 struct HeaderEditSpec {
   std::vector<HeaderAddSpec> add;
-  std::vector<std::string> remove;    // lower case
+  std::vector<std::string> remove;  // lower case
   bool operator==(const HeaderEditSpec&) const = default;
 };
 
 // An extension's own config on a route: opaque here; equal if its bytes are.
 struct FilterOverrideSpec {
-  std::string filter;                 // the filter's name in the chain
+  std::string filter;  // the filter's name in the chain
   std::string type_url;
   std::string bytes;
   bool disabled = false;
-  std::shared_ptr<const void> parsed; // what the filter's parser made of it
+  std::shared_ptr<const void> parsed;  // what the filter's parser made of it
   bool operator==(const FilterOverrideSpec& other) const {
     return filter == other.filter && type_url == other.type_url && bytes == other.bytes && disabled == other.disabled;
   }
 };
 
-struct FractionSpec {                 // core.v3.RuntimeFractionalPercent
+struct FractionSpec {  // core.v3.RuntimeFractionalPercent
   uint32_t numerator = 100;
   uint32_t denominator = 100;
   std::string runtime_key;
@@ -52,7 +52,7 @@ struct FractionSpec {                 // core.v3.RuntimeFractionalPercent
 
 struct QueryMatchSpec {
   std::string name;
-  std::optional<match::StringMatchSpec> string;   // none: present is enough (or absent, when `present` is false)
+  std::optional<match::StringMatchSpec> string;  // none: present is enough (or absent, when `present` is false)
   bool present = true;
   bool operator==(const QueryMatchSpec&) const = default;
 };
@@ -60,7 +60,7 @@ struct QueryMatchSpec {
 struct RouteMatchSpec {
   enum class Path : uint8_t { kPrefix, kExact, kSeparatedPrefix, kRegex, kConnect };
   Path kind = Path::kPrefix;
-  std::string path = "/";             // or the pattern
+  std::string path = "/";  // or the pattern
   bool case_sensitive = true;
   std::vector<match::HeaderMatchSpec> headers;
   std::vector<QueryMatchSpec> query;
@@ -68,7 +68,7 @@ struct RouteMatchSpec {
   std::optional<FractionSpec> fraction;
   std::optional<bool> tls_presented, tls_validated;
   bool operator==(const RouteMatchSpec&) const = default;
-  std::string str() const;            // "prefix '/a'"
+  std::string str() const;  // "prefix '/a'"
 };
 
 struct RegexRewriteSpec {
@@ -79,32 +79,43 @@ struct RegexRewriteSpec {
 
 // Bits of retry_on.
 enum RetryOn : uint32_t {
-  kRetry5xx = 1, kRetryGatewayError = 2, kRetryReset = 4, kRetryResetBeforeRequest = 8, kRetryConnectFailure = 16,
-  kRetryRefusedStream = 32, kRetryRetriable4xx = 64, kRetryRetriableStatusCodes = 128, kRetryRetriableHeaders = 256,
-  kRetryEnvoyRatelimited = 512, kRetryGrpcCancelled = 1024, kRetryGrpcDeadlineExceeded = 2048, kRetryGrpcInternal = 4096,
-  kRetryGrpcResourceExhausted = 8192, kRetryGrpcUnavailable = 16384,
+  kRetry5xx = 1,
+  kRetryGatewayError = 2,
+  kRetryReset = 4,
+  kRetryResetBeforeRequest = 8,
+  kRetryConnectFailure = 16,
+  kRetryRefusedStream = 32,
+  kRetryRetriable4xx = 64,
+  kRetryRetriableStatusCodes = 128,
+  kRetryRetriableHeaders = 256,
+  kRetryEnvoyRatelimited = 512,
+  kRetryGrpcCancelled = 1024,
+  kRetryGrpcDeadlineExceeded = 2048,
+  kRetryGrpcInternal = 4096,
+  kRetryGrpcResourceExhausted = 8192,
+  kRetryGrpcUnavailable = 16384,
 };
 // "5xx,connect-failure" to bits; names that do not exist are skipped and the last one is left in `unknown`.
 uint32_t parseRetryOn(std::string_view list, std::string_view* unknown = nullptr);
 
 struct RetrySpec {
-  uint32_t on = 0;                    // RetryOn bits
+  uint32_t on = 0;  // RetryOn bits
   uint32_t retries = 1;
-  Nanos per_try_timeout = 0;          // 0: the route's timeout alone
+  Nanos per_try_timeout = 0;  // 0: the route's timeout alone
   Nanos per_try_idle_timeout = 0;
   Nanos back_off_base = 25 * base::kMilli;
   Nanos back_off_max = 250 * base::kMilli;
-  std::vector<uint16_t> status_codes; // sorted
-  std::vector<match::HeaderMatchSpec> headers;           // of a response that is worth a retry
-  std::vector<match::HeaderMatchSpec> request_headers;   // of a request that may be retried
-  bool avoid_previous_hosts = false;  // previous_hosts predicate
+  std::vector<uint16_t> status_codes;                   // sorted
+  std::vector<match::HeaderMatchSpec> headers;          // of a response that is worth a retry
+  std::vector<match::HeaderMatchSpec> request_headers;  // of a request that may be retried
+  bool avoid_previous_hosts = false;                    // previous_hosts predicate
   bool avoid_previous_priorities = false;
   uint32_t host_selection_attempts = 1;
   bool operator==(const RetrySpec&) const = default;
 };
 
 struct ClusterWeightSpec {
-  std::string cluster;                // empty: cluster_header names it
+  std::string cluster;  // empty: cluster_header names it
   std::string cluster_header;
   uint32_t weight = 0;
   HeaderEditSpec request, response;
@@ -116,11 +127,11 @@ struct ClusterWeightSpec {
 struct MirrorSpec {
   std::string cluster;
   std::optional<FractionSpec> fraction;
-  bool keep_host = false;             // disable_shadow_host_suffix_append
+  bool keep_host = false;  // disable_shadow_host_suffix_append
   bool operator==(const MirrorSpec&) const = default;
 };
 
-struct HashSpec {                     // RouteAction.HashPolicy
+struct HashSpec {  // RouteAction.HashPolicy
   enum class Kind : uint8_t { kHeader, kCookie, kSourceIp, kQuery };
   Kind kind = Kind::kHeader;
   std::string name;
@@ -132,17 +143,17 @@ struct HashSpec {                     // RouteAction.HashPolicy
 };
 
 struct UpgradeSpec {
-  std::string type;                   // "websocket", "CONNECT"; matched without case
+  std::string type;  // "websocket", "CONNECT"; matched without case
   bool enabled = true;
-  bool connect = false;               // connect_config: this proxy ends CONNECT and sends bytes on
+  bool connect = false;  // connect_config: this proxy ends CONNECT and sends bytes on
   bool operator==(const UpgradeSpec&) const = default;
 };
 
-struct ForwardSpec {                  // RouteAction
+struct ForwardSpec {  // RouteAction
   std::string cluster;
   std::string cluster_header;
   std::vector<ClusterWeightSpec> weighted;
-  std::string weight_header;          // weighted_clusters.header_name: its value replaces the random number
+  std::string weight_header;  // weighted_clusters.header_name: its value replaces the random number
   uint16_t cluster_not_found_code = 503;
   std::string prefix_rewrite;
   std::optional<RegexRewriteSpec> regex_rewrite;
@@ -151,10 +162,10 @@ struct ForwardSpec {                  // RouteAction
   std::string host_rewrite_header;
   std::optional<RegexRewriteSpec> host_rewrite_path;
   bool append_forwarded_host = false;
-  Nanos timeout = 15 * base::kSecond; // 0: none
-  std::optional<Nanos> idle_timeout;  // none: the connection manager's; 0: off
+  Nanos timeout = 15 * base::kSecond;  // 0: none
+  std::optional<Nanos> idle_timeout;   // none: the connection manager's; 0: off
   std::optional<Nanos> max_stream_duration, grpc_timeout_max, grpc_timeout_offset;
-  std::optional<RetrySpec> retry;     // resolved: the route's, else its virtual host's
+  std::optional<RetrySpec> retry;  // resolved: the route's, else its virtual host's
   std::vector<UpgradeSpec> upgrades;
   std::vector<MirrorSpec> mirrors;
   std::vector<HashSpec> hash;
@@ -195,26 +206,26 @@ struct RouteSpec {
 struct VirtualHostSpec {
   enum class Tls : uint8_t { kNone, kExternalOnly, kAll };
   std::string name;
-  std::vector<std::string> domains;   // lower case
+  std::vector<std::string> domains;  // lower case
   std::vector<RouteSpec> routes;
   HeaderEditSpec request, response;
   std::vector<FilterOverrideSpec> filters;
   Tls require_tls = Tls::kNone;
-  bool request_attempt_count = false;     // x-envoy-attempt-count towards the upstream
-  bool response_attempt_count = false;    // and towards the client
-  bool timeout_retry_header = false;      // x-envoy-is-timeout-retry
+  bool request_attempt_count = false;   // x-envoy-attempt-count towards the upstream
+  bool response_attempt_count = false;  // and towards the client
+  bool timeout_retry_header = false;    // x-envoy-is-timeout-retry
   bool operator==(const VirtualHostSpec&) const = default;
 };
 
-struct RouteTableSpec {               // RouteConfiguration
+struct RouteTableSpec {  // RouteConfiguration
   std::string name;
   std::vector<VirtualHostSpec> hosts;
   HeaderEditSpec request, response;
-  std::vector<std::string> internal_only_headers;   // lower case; removed from requests of untrusted clients
+  std::vector<std::string> internal_only_headers;  // lower case; removed from requests of untrusted clients
   std::vector<FilterOverrideSpec> filters;
   bool most_specific_wins = false;
   bool ignore_port = false;
-  std::string vhost_header;           // lower case; empty: the authority
+  std::string vhost_header;  // lower case; empty: the authority
   std::optional<bool> validate_clusters;
   bool operator==(const RouteTableSpec&) const = default;
 };
@@ -222,19 +233,19 @@ struct RouteTableSpec {               // RouteConfiguration
 // hcm.v3.ScopedRoutes: how the key of a scope is made from a request's headers.
 struct ScopeKeySpec {
   struct Fragment {
-    std::string header;               // lower case
-    std::string element_separator;    // empty: the whole value is one element
+    std::string header;             // lower case
+    std::string element_separator;  // empty: the whole value is one element
     bool by_key = false;
-    uint32_t index = 0;               // element by position
-    std::string key, key_separator;   // element "key<separator>value"
+    uint32_t index = 0;              // element by position
+    std::string key, key_separator;  // element "key<separator>value"
     bool operator==(const Fragment&) const = default;
   };
   std::vector<Fragment> fragments;
   bool operator==(const ScopeKeySpec&) const = default;
 };
-struct ScopeSpec {                    // route.v3.ScopedRouteConfiguration
+struct ScopeSpec {  // route.v3.ScopedRouteConfiguration
   std::string name;
-  std::string route_config;           // RDS name; empty when the table is inline
+  std::string route_config;  // RDS name; empty when the table is inline
   std::vector<std::string> key;
   bool operator==(const ScopeSpec&) const = default;
 };

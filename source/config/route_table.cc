@@ -49,11 +49,11 @@ struct Predicate {
   std::shared_ptr<const match::Regex> regex;
   std::vector<match::HeaderMatcher> headers;
   std::vector<QueryTest> query;
-  bool more = false;    // anything but the path is tested
+  bool more = false;  // anything but the path is tested
 
   bool path(std::string_view plain, bool connect) const {
     if (spec->kind == Path::kConnect) return connect;
-    if (connect) return false;   // CONNECT has no path: rules of paths do not allow it
+    if (connect) return false;  // CONNECT has no path: rules of paths do not allow it
     const std::string_view want = spec->path;
     const auto equal = [this](std::string_view a, std::string_view b) {
       return spec->case_sensitive ? a == b : http::equalsIgnoreCase(a, b);
@@ -205,8 +205,10 @@ class RouteCompiler {
   }
   void edit(const HeaderEditSpec& spec, HeaderEdit& out) {
     auto compiled = HeaderEdit::compile(spec);
-    if (compiled.ok()) out = *std::move(compiled);
-    else fail(std::string(compiled.status().message()));
+    if (compiled.ok())
+      out = *std::move(compiled);
+    else
+      fail(std::string(compiled.status().message()));
   }
   std::shared_ptr<const match::Regex> regex(const std::string& pattern) {
     auto compiled = match::Regex::compile(pattern);
@@ -217,8 +219,10 @@ class RouteCompiler {
   void headers(const std::vector<match::HeaderMatchSpec>& specs, std::vector<match::HeaderMatcher>& out) {
     for (const match::HeaderMatchSpec& spec : specs) {
       auto matcher = match::HeaderMatcher::compile(spec);
-      if (matcher.ok()) out.push_back(*std::move(matcher));
-      else fail(std::string(matcher.status().message()));
+      if (matcher.ok())
+        out.push_back(*std::move(matcher));
+      else
+        fail(std::string(matcher.status().message()));
     }
   }
   ClusterId cluster(const std::string& name) {
@@ -352,7 +356,8 @@ class RouteCompiler {
       }
       switch (match.kind) {
         case Path::kExact: host.index->addExact(match.path, i); break;
-        case Path::kPrefix: case Path::kSeparatedPrefix: host.index->addPrefix(match.path, i); break;
+        case Path::kPrefix:
+        case Path::kSeparatedPrefix: host.index->addPrefix(match.path, i); break;
         case Path::kRegex: host.index->addRegex(match.path, i); break;
         case Path::kConnect: break;
       }
@@ -378,7 +383,7 @@ absl::StatusOr<std::shared_ptr<const RouteTable>> RouteTable::compile(RouteTable
 
 const VirtualHost* RouteTable::hostOf(const http::RequestHead& head, std::string_view* domain) const {
   const Hosts& hosts = *hosts_;
-  if (!spec_.vhost_header.empty() && !vhost_header_.firstIn(head).has_value()) return nullptr;   // not even "*", as Envoy
+  if (!spec_.vhost_header.empty() && !vhost_header_.firstIn(head).has_value()) return nullptr;  // not even "*", as Envoy
   const auto say = [domain](std::string_view text) {
     if (domain != nullptr) *domain = text;
   };
@@ -397,7 +402,7 @@ const VirtualHost* RouteTable::hostOf(const http::RequestHead& head, std::string
       return it->second;
     }
     for (const auto& [size, map] : hosts.suffixes) {
-      if (size >= name.size()) continue;   // the '*' stands for one byte or more
+      if (size >= name.size()) continue;  // the '*' stands for one byte or more
       if (const auto it = map.find(name.substr(name.size() - size)); it != map.end()) {
         say(it->first);
         return it->second;

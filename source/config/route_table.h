@@ -21,8 +21,8 @@ namespace outrider::config {
 
 // What a match may depend on besides the head.
 struct MatchContext {
-  uint64_t random = 0;                // for runtime_fraction; the same number may pick the weighted cluster
-  bool secure = false;                // the client's connection is TLS
+  uint64_t random = 0;  // for runtime_fraction; the same number may pick the weighted cluster
+  bool secure = false;  // the client's connection is TLS
   const stream::SecurityInfo* tls = nullptr;
 };
 
@@ -40,11 +40,11 @@ class RouteTable final {
   // The same, and why: one entry per route of the virtual host that was looked at, in order, up to the winner.
   struct Verdict {
     const CompiledRoute* route;
-    std::string lost;                 // empty: it won
+    std::string lost;  // empty: it won
   };
   struct Explanation {
-    std::string host;                 // name of the virtual host, empty: none
-    std::string domain;               // which of its domains matched
+    std::string host;    // name of the virtual host, empty: none
+    std::string domain;  // which of its domains matched
     std::vector<Verdict> routes;
     const CompiledRoute* winner = nullptr;
   };

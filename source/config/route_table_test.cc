@@ -38,7 +38,7 @@ class RouteTableTest : public testing::Test {
     if (head_.method.empty()) head_.method = "GET";
     const CompiledRoute* route = table_->match(head_, context_);
     const auto why = table_->explain(head_, context_);
-    EXPECT_EQ(why.winner, route) << authority << path;   // one truth
+    EXPECT_EQ(why.winner, route) << authority << path;  // one truth
     return route == nullptr ? "-" : route->name;
   }
   // The only route of the table, as request edit.
@@ -74,10 +74,10 @@ TEST_F(RouteTableTest, TheMostSpecificDomainWins) {
   EXPECT_EQ(at("A.Test", "/"), "exact");
   EXPECT_EQ(at("x.test", "/"), "suffix");
   EXPECT_EQ(at("x.b.test", "/"), "longer-suffix");
-  EXPECT_EQ(at("www.test", "/"), "suffix");    // suffixes before prefixes
+  EXPECT_EQ(at("www.test", "/"), "suffix");  // suffixes before prefixes
   EXPECT_EQ(at("www.org", "/"), "prefix");
-  EXPECT_EQ(at(".test", "/"), "any");          // the '*' stands for at least one byte
-  EXPECT_EQ(at("a.test:80", "/"), "any");      // a port is part of the name
+  EXPECT_EQ(at(".test", "/"), "any");      // the '*' stands for at least one byte
+  EXPECT_EQ(at("a.test:80", "/"), "any");  // a port is part of the name
   EXPECT_EQ(at("", "/"), "any");
 }
 
@@ -101,13 +101,13 @@ TEST_F(RouteTableTest, TheFirstRouteThatMatchesWins) {
                         to("separated", Path::kSeparatedPrefix, "/api"), to("prefix", Path::kPrefix, "/a")};
   compile();
   EXPECT_EQ(at("h", "/a"), "exact");
-  EXPECT_EQ(at("h", "/a?x=/b"), "exact");      // the query is not the path
+  EXPECT_EQ(at("h", "/a?x=/b"), "exact");  // the query is not the path
   EXPECT_EQ(at("h", "/a/12"), "regex");
   EXPECT_EQ(at("h", "/a/12x"), "prefix");
   EXPECT_EQ(at("h", "/api"), "separated");
   EXPECT_EQ(at("h", "/api/x"), "separated");
   EXPECT_EQ(at("h", "/apix"), "prefix");
-  EXPECT_EQ(at("h", "/A"), "-");               // E135
+  EXPECT_EQ(at("h", "/A"), "-");  // E135
 }
 
 TEST_F(RouteTableTest, CaseIsIgnoredOnRequest) {
@@ -123,7 +123,7 @@ TEST_F(RouteTableTest, ConnectMatchesOnlyItsOwnRoutes) {
   host({"*"}).routes = {to("any"), to("tunnel", Path::kConnect)};
   compile();
   head_.method = "CONNECT";
-  EXPECT_EQ(at("h:443", ""), "tunnel");        // E145: no rule of paths admits what has no path
+  EXPECT_EQ(at("h:443", ""), "tunnel");  // E145: no rule of paths admits what has no path
   head_.method = "GET";
   EXPECT_EQ(at("h", "/"), "any");
 }
@@ -141,12 +141,12 @@ TEST_F(RouteTableTest, HeadersQueriesAndGrpcNarrowAMatch) {
   compile();
   EXPECT_EQ(at("h", "/"), "rest");
   EXPECT_EQ(at("h", "/?a=b&debug=1"), "query");
-  EXPECT_EQ(at("h", "/?debug=2&debug=1"), "rest");   // the first value counts
+  EXPECT_EQ(at("h", "/?debug=2&debug=1"), "rest");  // the first value counts
   head_.headers.add(http::HeaderId::kContentType, "application/grpc+proto");
   EXPECT_EQ(at("h", "/"), "grpc");
   head_.headers.add("x-kind", "blue");
   EXPECT_EQ(at("h", "/"), "header");
-  head_.headers.add("x-kind", "red");                // one of several fields is enough, in either order (matrix: 140)
+  head_.headers.add("x-kind", "red");  // one of several fields is enough, in either order (matrix: 140)
   EXPECT_EQ(at("h", "/"), "header");
 }
 
@@ -217,9 +217,9 @@ TEST_F(RouteTableTest, ManyRoutesMatchAsFewDo) {
   }
   compile();
   for (int i = 0; i < 3000; ++i) {
-    const std::string path = "/" + std::string(words[next(9)]) + "/" + std::string(words[next(9)]) + std::string(words[next(9)]) +
-                             (next(2) != 0 ? "?q=1" : "");
-    at("h", path);   // compares match() with explain(), which walks all routes in order
+    const std::string path =
+        "/" + std::string(words[next(9)]) + "/" + std::string(words[next(9)]) + std::string(words[next(9)]) + (next(2) != 0 ? "?q=1" : "");
+    at("h", path);  // compares match() with explain(), which walks all routes in order
   }
 }
 
@@ -250,7 +250,7 @@ TEST_F(RouteTableTest, APrefixIsReplacedAndTheOriginalPathLeftBehind) {
   head_.headers.add(http::HeaderId::kEnvoyOriginalPath, "/forged");
   apply("/old/x?old=1");
   EXPECT_EQ(head_.path, "/new/x?old=1");
-  EXPECT_EQ(head_.headers.get(http::HeaderId::kEnvoyOriginalPath), "/old/x?old=1");   // E139
+  EXPECT_EQ(head_.headers.get(http::HeaderId::kEnvoyOriginalPath), "/old/x?old=1");  // E139
 }
 
 TEST_F(RouteTableTest, ARegexRewritesThePathAlone) {
@@ -307,7 +307,7 @@ TEST_F(RouteTableTest, HeaderEditsGoFromTheMostSpecificToTheLeast) {
   head_.headers.remove("x");
   spec_.most_specific_wins = true;
   apply("/");
-  EXPECT_EQ(all(), "weight,table,host,route");   // the cluster's come first in either order, as in Envoy
+  EXPECT_EQ(all(), "weight,table,host,route");  // the cluster's come first in either order, as in Envoy
 }
 
 TEST_F(RouteTableTest, HeadersAreAddedReplacedAndRemovedAsAsked) {
@@ -334,7 +334,7 @@ TEST_F(RouteTableTest, HeadersAreAddedReplacedAndRemovedAsAsked) {
   EXPECT_EQ(head_.headers.get("x-there"), "old");
   EXPECT_EQ(head_.headers.get("x-over"), "new");
   EXPECT_EQ(head_.headers.find("x-only"), nullptr);
-  EXPECT_EQ(head_.headers.get("x-path"), "/p .");        // what is missing prints as nothing
+  EXPECT_EQ(head_.headers.get("x-path"), "/p .");  // what is missing prints as nothing
   EXPECT_EQ(head_.headers.find("x-none"), nullptr);
   EXPECT_EQ(head_.headers.find("x-empty"), nullptr);
   EXPECT_NE(head_.headers.find("x-kept"), nullptr);
@@ -353,7 +353,7 @@ TEST_F(RouteTableTest, ALocationKeepsWhatTheRedirectDoesNotChange) {
   spec.https = true;
   with(spec);
   EXPECT_EQ(location("h.test", "/a?b"), "https://h.test/a?b");
-  EXPECT_EQ(location("h.test:80", "/a"), "https://h.test/a");          // the plain port goes with the plain scheme
+  EXPECT_EQ(location("h.test:80", "/a"), "https://h.test/a");  // the plain port goes with the plain scheme
   EXPECT_EQ(location("h.test:8080", "/a"), "https://h.test:8080/a");
   EXPECT_EQ(location("[::1]:80", "/a"), "https://[::1]/a");
   spec.port = 8443;

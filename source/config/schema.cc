@@ -56,23 +56,21 @@ const Descriptor* findType(std::string_view full_name) {
 }
 
 std::unique_ptr<google::protobuf::Message> newMessage(const Descriptor& type) {
-  const google::protobuf::Message* prototype =
-      type.file()->pool() == google::protobuf::DescriptorPool::generated_pool()
-          ? google::protobuf::MessageFactory::generated_factory()->GetPrototype(&type)
-          : embedded().prototype(type);
+  const google::protobuf::Message* prototype = type.file()->pool() == google::protobuf::DescriptorPool::generated_pool()
+                                                   ? google::protobuf::MessageFactory::generated_factory()->GetPrototype(&type)
+                                                   : embedded().prototype(type);
   OUTRIDER_CHECK(prototype != nullptr);
   return std::unique_ptr<google::protobuf::Message>(prototype->New());
 }
 
 void routeProtobufLog() {
-  google::protobuf::SetLogHandler(
-      [](google::protobuf::LogLevel level, const char* file, int line, const std::string& text) {
-        if (level == google::protobuf::LOGLEVEL_FATAL) {
-          OUTRIDER_LOG(kCritical, kConfig, "protobuf: %s:%d: %s", file, line, text.c_str());
-        } else {
-          OUTRIDER_LOG(kDebug, kConfig, "protobuf: %s", text.c_str());
-        }
-      });
+  google::protobuf::SetLogHandler([](google::protobuf::LogLevel level, const char* file, int line, const std::string& text) {
+    if (level == google::protobuf::LOGLEVEL_FATAL) {
+      OUTRIDER_LOG(kCritical, kConfig, "protobuf: %s:%d: %s", file, line, text.c_str());
+    } else {
+      OUTRIDER_LOG(kDebug, kConfig, "protobuf: %s", text.c_str());
+    }
+  });
 }
 
 std::string_view typeOfUrl(std::string_view url) {

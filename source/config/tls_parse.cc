@@ -93,12 +93,9 @@ constexpr Name kCiphers[] = {
 };
 
 constexpr Name kGroups[] = {
-    {"X25519", "X25519"},    {"P-256", "P-256"},
-    {"P-384", "P-384"},      {"P-521", "P-521"},
-    {"prime256v1", "P-256"}, {"secp384r1", "P-384"},
-    {"secp521r1", "P-521"},  {"x25519", "X25519"},
-    {"X25519MLKEM768", ""},  {"X25519Kyber768Draft00", ""},
-    {"MLKEM1024", ""},       {"P-224", ""},
+    {"X25519", "X25519"},   {"P-256", "P-256"},     {"P-384", "P-384"},   {"P-521", "P-521"},     {"prime256v1", "P-256"},
+    {"secp384r1", "P-384"}, {"secp521r1", "P-521"}, {"x25519", "X25519"}, {"X25519MLKEM768", ""}, {"X25519Kyber768Draft00", ""},
+    {"MLKEM1024", ""},      {"P-224", ""},
 };
 
 constexpr std::string_view kSignatures[] = {
@@ -165,8 +162,7 @@ TlsParamsSpec parseParams(const tls::TlsParameters& in, bool client, Problems& p
   }
   for (int i = 0; i < in.compliance_policies_size(); ++i) {
     const auto at = problems.element("compliance_policies", static_cast<size_t>(i));
-    problems.add(tls::TlsParameters::CompliancePolicy_Name(in.compliance_policies(i)),
-                 "compliance policies are not supported");
+    problems.add(tls::TlsParameters::CompliancePolicy_Name(in.compliance_policies(i)), "compliance policies are not supported");
   }
   return out;
 }
@@ -195,8 +191,8 @@ CertificateSpec parseCertificate(const tls::TlsCertificate& in, bool followed, P
   out.watched_directory = in.watched_directory().path();
   if (in.has_watched_directory() && !followed) problems.unsupported("watched_directory");  // of secrets by SDS only
   if (in.has_private_key_provider()) {
-    problems.addAt("private_key_provider", in.private_key_provider().provider_name(),
-                   "private key providers are not supported", "give private_key");
+    problems.addAt("private_key_provider", in.private_key_provider().provider_name(), "private key providers are not supported",
+                   "give private_key");
   }
   if (in.signed_certificate_timestamp_size() > 0) problems.unsupported("signed_certificate_timestamp");
   if (in.has_pkcs12()) {
@@ -336,8 +332,7 @@ ValidationSpec parseValidation(const tls::CertificateValidationContext& in, bool
   ValidationSpec out;
   if (in.has_trusted_ca()) {
     out.trusted_ca = dataAt("trusted_ca", in.trusted_ca(), problems);
-    if (out.trusted_ca.set() && out.trusted_ca.bytes.empty())
-      problems.addAt("trusted_ca", out.trusted_ca.path, "is empty");
+    if (out.trusted_ca.set() && out.trusted_ca.bytes.empty()) problems.addAt("trusted_ca", out.trusted_ca.path, "is empty");
   }
   if (in.has_crl()) out.crl = dataAt("crl", in.crl(), problems);
   out.system_roots = in.has_system_root_certs();
@@ -357,8 +352,7 @@ ValidationSpec parseValidation(const tls::CertificateValidationContext& in, bool
     if (parseHex(in.verify_certificate_hash(i), hash)) {
       out.hashes.push_back(hash);
     } else {
-      problems.add(in.verify_certificate_hash(i), "is not a hexadecimal SHA-256",
-                   "64 digits, colons between bytes allowed");
+      problems.add(in.verify_certificate_hash(i), "is not a hexadecimal SHA-256", "64 digits, colons between bytes allowed");
     }
   }
   out.allow_expired = in.allow_expired_certificate();
@@ -373,8 +367,7 @@ ValidationSpec parseValidation(const tls::CertificateValidationContext& in, bool
   out.watched_directory = in.watched_directory().path();
   if (in.has_watched_directory() && alone) problems.unsupported("watched_directory");  // of secrets by SDS only
   if (in.has_custom_validator_config()) {
-    problems.addAt("custom_validator_config", in.custom_validator_config().name(),
-                   "custom certificate validators are not supported");
+    problems.addAt("custom_validator_config", in.custom_validator_config().name(), "custom certificate validators are not supported");
   }
   if (in.has_ca_certificate_provider_instance()) {
     problems.addAt("ca_certificate_provider_instance", in.ca_certificate_provider_instance().instance_name(),
@@ -405,8 +398,7 @@ SdsRef parseSds(const tls::SdsSecretConfig& in, Problems& problems) {
   const core::ConfigSource& source = in.sds_config();
   out.source = source.SerializeAsString();
   if (source.has_initial_fetch_timeout()) {
-    out.initial_fetch_timeout =
-        source.initial_fetch_timeout().seconds() * 1'000'000'000 + source.initial_fetch_timeout().nanos();
+    out.initial_fetch_timeout = source.initial_fetch_timeout().seconds() * 1'000'000'000 + source.initial_fetch_timeout().nanos();
   }
   switch (source.config_source_specifier_case()) {
     case core::ConfigSource::kAds: out.from = SdsRef::From::kAds; break;
@@ -473,8 +465,7 @@ CommonTlsSpec parseCommon(const tls::CommonTlsContext& in, bool client, Problems
       break;
     }
     case tls::CommonTlsContext::kValidationContextSdsSecretConfig:
-      out.validation_sds =
-          sdsAt("validation_context_sds_secret_config", in.validation_context_sds_secret_config(), problems);
+      out.validation_sds = sdsAt("validation_context_sds_secret_config", in.validation_context_sds_secret_config(), problems);
       break;
     case tls::CommonTlsContext::kCombinedValidationContext: {
       const auto at = problems.field("combined_validation_context");
@@ -486,8 +477,7 @@ CommonTlsSpec parseCommon(const tls::CommonTlsContext& in, bool client, Problems
       if (!both.has_validation_context_sds_secret_config()) {
         problems.addAt("validation_context_sds_secret_config", "", "is required");
       } else {
-        out.validation_sds =
-            sdsAt("validation_context_sds_secret_config", both.validation_context_sds_secret_config(), problems);
+        out.validation_sds = sdsAt("validation_context_sds_secret_config", both.validation_context_sds_secret_config(), problems);
       }
       break;
     }
@@ -588,8 +578,7 @@ void mapCiphers(std::string_view text, std::vector<std::string>& out, Problems& 
     if (name.empty()) return;
     const Name* known = find(kCiphers, name);
     if (known == nullptr) {
-      problems.add(name, "no such cipher suite",
-                   "an example is ECDHE-RSA-AES128-GCM-SHA256; TLS 1.3 suites are not configurable");
+      problems.add(name, "no such cipher suite", "an example is ECDHE-RSA-AES128-GCM-SHA256; TLS 1.3 suites are not configurable");
     } else if (std::find(out.begin(), out.end(), known->openssl) == out.end()) {
       out.emplace_back(known->openssl);
     }
@@ -618,8 +607,7 @@ DownstreamTlsSpec parseDownstreamTls(const tls::DownstreamTlsContext& in, Proble
     const auto at = problems.field("common_tls_context");
     out.common = parseCommon(in.common_tls_context(), false, problems);
     if (out.common.certificates.empty() && out.common.certificate_sds.empty()) {
-      problems.addAt("tls_certificates", "", "a server needs a certificate",
-                     "give tls_certificates or tls_certificate_sds_secret_configs");
+      problems.addAt("tls_certificates", "", "a server needs a certificate", "give tls_certificates or tls_certificate_sds_secret_configs");
     }
   }
   out.require_client_certificate = in.require_client_certificate().value();
@@ -634,8 +622,7 @@ DownstreamTlsSpec parseDownstreamTls(const tls::DownstreamTlsContext& in, Proble
       break;
     }
     case tls::DownstreamTlsContext::kSessionTicketKeysSdsSecretConfig:
-      out.ticket_keys_sds =
-          sdsAt("session_ticket_keys_sds_secret_config", in.session_ticket_keys_sds_secret_config(), problems);
+      out.ticket_keys_sds = sdsAt("session_ticket_keys_sds_secret_config", in.session_ticket_keys_sds_secret_config(), problems);
       break;
     case tls::DownstreamTlsContext::kDisableStatelessSessionResumption:
       out.stateless_resumption = !in.disable_stateless_session_resumption();
@@ -669,8 +656,7 @@ UpstreamTlsSpec parseUpstreamTls(const tls::UpstreamTlsContext& in, Problems& pr
   if (out.sni.find('\0') != std::string::npos) problems.addAt("sni", "", "holds a zero byte");
   out.auto_host_sni = in.auto_host_sni();
   out.auto_sni_san_validation = in.auto_sni_san_validation();
-  if (out.auto_sni_san_validation && !(out.common.validation && out.common.validation->verifiesChain()) &&
-      !out.common.validation_sds) {
+  if (out.auto_sni_san_validation && !(out.common.validation && out.common.validation->verifiesChain()) && !out.common.validation_sds) {
     problems.addAt("auto_sni_san_validation", "true", "needs a validation context with trusted_ca");
   }
   if (in.allow_renegotiation()) problems.unsupported("allow_renegotiation");  // refusing it is the safe side

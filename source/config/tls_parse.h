@@ -19,10 +19,8 @@ class ConfigSource;
 
 namespace outrider::config {
 
-DownstreamTlsSpec parseDownstreamTls(const envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext& in,
-                                     Problems& problems);
-UpstreamTlsSpec parseUpstreamTls(const envoy::extensions::transport_sockets::tls::v3::UpstreamTlsContext& in,
-                                 Problems& problems);
+DownstreamTlsSpec parseDownstreamTls(const envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext& in, Problems& problems);
+UpstreamTlsSpec parseUpstreamTls(const envoy::extensions::transport_sockets::tls::v3::UpstreamTlsContext& in, Problems& problems);
 SecretSpec parseSecret(const envoy::extensions::transport_sockets::tls::v3::Secret& in, Problems& problems);
 
 // At the current path. An unreadable file is a problem that names the file and the cause.

@@ -55,8 +55,7 @@ TEST(TlsParse, AClientThatAsksForThirteenSpeaksIt) {
   Problems problems;
   EXPECT_EQ(parseUpstreamTls(in, problems).common.params.max, TlsVersion::kTls13);
   in.mutable_common_tls_context()->mutable_tls_params()->set_tls_maximum_protocol_version(pb::TlsParameters::TLSv1_2);
-  EXPECT_EQ(problemsOf(in),
-            "common_tls_context.tls_params.tls_minimum_protocol_version: is above tls_maximum_protocol_version");
+  EXPECT_EQ(problemsOf(in), "common_tls_context.tls_params.tls_minimum_protocol_version: is above tls_maximum_protocol_version");
 }
 
 TEST(TlsParse, CipherGroupsAreFlattened) {
@@ -64,8 +63,7 @@ TEST(TlsParse, CipherGroupsAreFlattened) {
     std::string_view in;
     std::vector<std::string> out;
   } rows[] = {
-      {"[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]",
-       {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"}},
+      {"[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]", {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"}},
       {"ECDHE-RSA-AES256-GCM-SHA384:[ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]",
        {"ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-CHACHA20-POLY1305"}},
       {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", {"ECDHE-RSA-AES128-GCM-SHA256"}},
@@ -141,8 +139,7 @@ TEST(TlsParse, ValidationInFull) {
   auto& typed = *validation.add_match_typed_subject_alt_names();
   typed.set_san_type(pb::SubjectAltNameMatcher::URI);
   typed.mutable_matcher()->set_prefix("spiffe://mesh/");
-  validation.add_verify_certificate_hash(
-      "DF:6F:F7:2F:E9:11:65:21:26:8F:6F:2D:D4:96:6F:51:DF:47:98:83:FE:70:37:B3:9F:75:91:6A:C3:04:9D:1A");
+  validation.add_verify_certificate_hash("DF:6F:F7:2F:E9:11:65:21:26:8F:6F:2D:D4:96:6F:51:DF:47:98:83:FE:70:37:B3:9F:75:91:6A:C3:04:9D:1A");
   validation.add_verify_certificate_spki("NvqYIYSbgK2vCJpQhObf77vv+bQWtc5ek5RIOwPiC9A=");
   validation.set_trust_chain_verification(pb::CertificateValidationContext::ACCEPT_UNTRUSTED);
   validation.mutable_max_verify_depth()->set_value(3);

@@ -24,8 +24,7 @@ using google::protobuf::Reflection;
 namespace {
 
 // `at` < 0: the field itself; else the element.
-void checkValue(const Message& in, const FieldPlan& plan, const FieldDescriptor& field, const ValueRule& rule, int at,
-                Problems& problems) {
+void checkValue(const Message& in, const FieldPlan& plan, const FieldDescriptor& field, const ValueRule& rule, int at, Problems& problems) {
   visitValue(in, field, at, [&]<class T>(const T& value) {
     ValueCheck check(rule, problems);
     if constexpr (std::is_same_v<T, bool>) {
@@ -70,8 +69,7 @@ class Walk final {
     for (const auto* oneof : plan.required_oneofs) {
       if (r.HasOneof(in, oneof)) continue;
       std::string names;
-      for (int i = 0; i < oneof->field_count(); ++i)
-        absl::StrAppend(&names, i == 0 ? "give one of " : ", ", oneof->field(i)->name());
+      for (int i = 0; i < oneof->field_count(); ++i) absl::StrAppend(&names, i == 0 ? "give one of " : ", ", oneof->field(i)->name());
       problems_.addAt(oneof->name(), {}, "one of its fields must be set", names);
     }
   }
@@ -99,8 +97,7 @@ class Walk final {
   void unset(const Message& in, const Reflection& r, const FieldPlan& plan) {
     const FieldDescriptor& field = *plan.field;
     if (field.is_repeated()) {
-      if (r.FieldSize(in, &field) == 0)
-        problems_.addAt(field.name(), {}, "must not be empty", absl::StrCat("at least ", plan.least_items));
+      if (r.FieldSize(in, &field) == 0) problems_.addAt(field.name(), {}, "must not be empty", absl::StrCat("at least ", plan.least_items));
       return;
     }
     if (r.HasField(in, &field)) return;
@@ -122,11 +119,9 @@ class Walk final {
     const FieldDescriptor& field = *plan.field;
     const int size = r.FieldSize(in, &field);
     if (static_cast<uint64_t>(size) < plan.least_items) {
-      problems_.addAt(field.name(), std::to_string(size), "has too few elements",
-                      absl::StrCat("at least ", plan.least_items));
+      problems_.addAt(field.name(), std::to_string(size), "has too few elements", absl::StrCat("at least ", plan.least_items));
     } else if (static_cast<uint64_t>(size) > plan.most_items) {
-      problems_.addAt(field.name(), std::to_string(size), "has too many elements",
-                      absl::StrCat("at most ", plan.most_items));
+      problems_.addAt(field.name(), std::to_string(size), "has too many elements", absl::StrCat("at most ", plan.most_items));
     }
     const Quiet quiet(*this, plan);
     if (plan.unique) unique(in, r, field, size);
@@ -148,14 +143,12 @@ class Walk final {
     const FieldDescriptor& value = *entry.GetDescriptor()->map_value();
     const Reflection& r = *entry.GetReflection();
     std::string scratch;
-    const std::string name = key.cpp_type() == FieldDescriptor::CPPTYPE_STRING
-                                 ? r.GetStringReference(entry, &key, &scratch)
-                                 : std::string("?");
+    const std::string name =
+        key.cpp_type() == FieldDescriptor::CPPTYPE_STRING ? r.GetStringReference(entry, &key, &scratch) : std::string("?");
     const auto scope = problems_.key(name);
     if (plan.key != nullptr) checkValue(entry, plan, key, *plan.key, -1, problems_);
     if (plan.value != nullptr) checkValue(entry, plan, value, *plan.value, -1, problems_);
-    if (plan.below != nullptr && value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE)
-      message(r.GetMessage(entry, &value), *plan.below);
+    if (plan.below != nullptr && value.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) message(r.GetMessage(entry, &value), *plan.below);
   }
 
   void unique(const Message& in, const Reflection& r, const FieldDescriptor& field, int size) {
@@ -166,9 +159,7 @@ class Walk final {
         case FieldDescriptor::CPPTYPE_STRING: value = r.GetRepeatedString(in, &field, i); break;
         case FieldDescriptor::CPPTYPE_ENUM: value = std::to_string(r.GetRepeatedEnumValue(in, &field, i)); break;
         case FieldDescriptor::CPPTYPE_UINT32: value = std::to_string(r.GetRepeatedUInt32(in, &field, i)); break;
-        case FieldDescriptor::CPPTYPE_MESSAGE:
-          value = r.GetRepeatedMessage(in, &field, i).SerializePartialAsString();
-          break;
+        case FieldDescriptor::CPPTYPE_MESSAGE: value = r.GetRepeatedMessage(in, &field, i).SerializePartialAsString(); break;
         default: return;
       }
       if (seen.insert(value).second) continue;
@@ -232,8 +223,7 @@ struct Checker::State {
         bool skip = false;
         compileRules(*type.field(k), field, skip, unknown);
         if (honored != nullptr) field.state = honored->of(*type.field(k));
-        const FieldDescriptor& value =
-            type.field(k)->is_map() ? *type.field(k)->message_type()->map_value() : *type.field(k);
+        const FieldDescriptor& value = type.field(k)->is_map() ? *type.field(k)->message_type()->map_value() : *type.field(k);
         if (value.message_type() != nullptr && !skip) field.below = open(*value.message_type());
         plan.fields.push_back(std::move(field));
       }
@@ -247,8 +237,8 @@ struct Checker::State {
       changed = false;
       for (auto& [type, plan] : fresh) {
         if (plan->needed) continue;
-        plan->needed = std::any_of(plan->fields.begin(), plan->fields.end(),
-                                   [](const FieldPlan& f) { return f.below != nullptr && f.below->needed; });
+        plan->needed =
+            std::any_of(plan->fields.begin(), plan->fields.end(), [](const FieldPlan& f) { return f.below != nullptr && f.below->needed; });
         changed = changed || plan->needed;
       }
     }

@@ -52,8 +52,7 @@ struct FieldPlan {
   bool whenUnset() const { return required || least_items > 0 || by_default; }
   bool slotted() const { return least_items > 0 || most_items != UINT64_MAX; }
   bool itself() const {
-    return state != Honored::State::kHonored || required || unique || least_items > 0 || most_items != UINT64_MAX ||
-           value || key;
+    return state != Honored::State::kHonored || required || unique || least_items > 0 || most_items != UINT64_MAX || value || key;
   }
 };
 
@@ -89,8 +88,7 @@ struct MessagePlan {
 // The options of a field, also where the descriptor comes from another pool than the compiled one.
 validate::FieldRules fieldRules(const google::protobuf::FieldDescriptor& field);
 // Fills a plan's own part. Names of rules that are not known go to `unknown`.
-void compileRules(const google::protobuf::FieldDescriptor& field, FieldPlan& out, bool& skip,
-                  std::vector<std::string>& unknown);
+void compileRules(const google::protobuf::FieldDescriptor& field, FieldPlan& out, bool& skip, std::vector<std::string>& unknown);
 bool oneofRequired(const google::protobuf::OneofDescriptor& oneof);
 
 }  // namespace outrider::config

@@ -43,9 +43,7 @@ class Compile final {
     switch (rules.type_case()) {
       case FieldRules::kRepeated: return repeated(rules.repeated(), out);
       case FieldRules::kMap: return map(rules.map(), out);
-      case FieldRules::kAny:
-        out.required = out.required || rules.any().required();
-        return only(rules.any(), {"required"});
+      case FieldRules::kAny: out.required = out.required || rules.any().required(); return only(rules.any(), {"required"});
       case FieldRules::kDuration: out.required = out.required || rules.duration().required(); break;
       case FieldRules::kTimestamp:
         out.required = out.required || rules.timestamp().required();
@@ -81,9 +79,7 @@ class Compile final {
         break;
       case FieldRules::kDuration: duration(rules.duration(), *out); break;
       case FieldRules::TYPE_NOT_SET: return nullptr;
-      default:
-        unknown_.push_back(absl::StrCat(field_.full_name(), ": rules of a kind that is not known"));
-        return nullptr;
+      default: unknown_.push_back(absl::StrCat(field_.full_name(), ": rules of a kind that is not known")); return nullptr;
     }
     return out;
   }
@@ -116,8 +112,8 @@ class Compile final {
   }
 
   void text(const validate::StringRules& in, ValueRule& out) {
-    only(in, {"min_len", "max_len", "min_bytes", "max_bytes", "pattern", "prefix", "suffix", "in", "well_known_regex",
-              "strict", "ignore_empty"});
+    only(in, {"min_len", "max_len", "min_bytes", "max_bytes", "pattern", "prefix", "suffix", "in", "well_known_regex", "strict",
+              "ignore_empty"});
     if (in.has_min_len()) out.least_chars = in.min_len();
     if (in.has_max_len()) out.most_chars = in.max_len();
     if (in.has_min_bytes()) out.least_bytes = in.min_bytes();
@@ -171,16 +167,14 @@ class Compile final {
 bool refusesDefault(const ValueRule& rule, const FieldDescriptor& field) {
   if (rule.ignore_empty) return false;
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
-    return rule.least_bytes > 0 || rule.least_chars > 0 || !rule.prefix.empty() || !rule.suffix.empty() ||
-           !rule.in.empty() || rule.text == ValueRule::Text::kHeaderName ||
-           (rule.pattern != nullptr && !rule.pattern->partialMatch(""));
+    return rule.least_bytes > 0 || rule.least_chars > 0 || !rule.prefix.empty() || !rule.suffix.empty() || !rule.in.empty() ||
+           rule.text == ValueRule::Text::kHeaderName || (rule.pattern != nullptr && !rule.pattern->partialMatch(""));
   }
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL) return rule.constant.value_or(false);
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
     return !rule.enum_not_in.empty() || (rule.defined_only && field.enum_type()->FindValueByNumber(0) == nullptr);
   }
-  return rule.outside || rule.gt.value_or(-1) >= 0 || rule.gte.value_or(0) > 0 || rule.lt.value_or(1) <= 0 ||
-         rule.lte.value_or(0) < 0;
+  return rule.outside || rule.gt.value_or(-1) >= 0 || rule.gte.value_or(0) > 0 || rule.lt.value_or(1) <= 0 || rule.lte.value_or(0) < 0;
 }
 
 }  // namespace
@@ -192,8 +186,7 @@ void compileRules(const FieldDescriptor& field, FieldPlan& out, bool& skip, std:
   Compile(field, unknown).field(fieldRules(field), out, skip);
   // A member of a oneof is required only as the one that was chosen, and then it is there.
   if (field.real_containing_oneof() != nullptr) out.required = false;
-  out.by_default =
-      out.value != nullptr && !field.is_repeated() && !field.has_presence() && refusesDefault(*out.value, field);
+  out.by_default = out.value != nullptr && !field.is_repeated() && !field.has_presence() && refusesDefault(*out.value, field);
 }
 
 }  // namespace outrider::config

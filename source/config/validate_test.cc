@@ -86,8 +86,7 @@ TEST(Validate, RouteAndHeaderRules) {
   const Row table[] = {
       {"name: r\nvirtual_hosts: [{name: v, domains: ['*']}]", ""},
       {"name: r\nvirtual_hosts: [{name: v}]", "virtual_hosts[0].domains: must not be empty; at least 1"},
-      {"name: r\nvirtual_hosts: [{name: v, domains: [\"a\\nb\"]}]",
-       "virtual_hosts[0].domains[0]: 'a\nb': is not a header value"},
+      {"name: r\nvirtual_hosts: [{name: v, domains: [\"a\\nb\"]}]", "virtual_hosts[0].domains[0]: 'a\nb': is not a header value"},
       {"name: r\nvirtual_hosts: [{name: v, domains: ['*'], routes: [{match: {prefix: /}}]}]",
        "virtual_hosts[0].routes[0].action: one of its fields must be set; give one of route, redirect, "
        "direct_response, "
@@ -97,10 +96,8 @@ TEST(Validate, RouteAndHeaderRules) {
       {"name: r\nvirtual_hosts: [{name: v, domains: ['*'], routes: [{match: {prefix: /}, direct_response: {status: "
        "99}}]}]",
        "virtual_hosts[0].routes[0].direct_response.status: '99': out of range; must be at least 200"},
-      {"name: r\nresponse_headers_to_remove: [\"a\\nb\", ok]",
-       "response_headers_to_remove[0]: 'a\nb': is not a header name"},
-      {"name: r\nrequest_headers_to_add: [{header: {key: '', value: x}}]",
-       "request_headers_to_add[0].header.key: must not be empty"},
+      {"name: r\nresponse_headers_to_remove: [\"a\\nb\", ok]", "response_headers_to_remove[0]: 'a\nb': is not a header name"},
+      {"name: r\nrequest_headers_to_add: [{header: {key: '', value: x}}]", "request_headers_to_add[0].header.key: must not be empty"},
   };
   for (const Row& row : table) EXPECT_EQ(violations<route::RouteConfiguration>(row.text), row.says) << row.text;
 }
@@ -109,8 +106,7 @@ TEST(Validate, ARangeMayBeExcluded) {
   using Quic = core::QuicKeepAliveSettings;
   EXPECT_EQ(violations<Quic>("initial_interval: 0s"), "");
   EXPECT_EQ(violations<Quic>("initial_interval: 0.001s"), "");
-  EXPECT_EQ(violations<Quic>("initial_interval: 0.0001s"),
-            "initial_interval: '0.0001s': out of range; must be at least 0.001s");
+  EXPECT_EQ(violations<Quic>("initial_interval: 0.0001s"), "initial_interval: '0.0001s': out of range; must be at least 0.001s");
 }
 
 TEST(Validate, MapsAndWrappers) {
@@ -133,8 +129,7 @@ TEST(Validate, MergedPartsAreCheckedAsTheyAreMerged) {
   Problems problems;
   EXPECT_TRUE(Checker().check(merged, bytes, problems)) << problems.str();
   Problems cut;
-  EXPECT_FALSE(
-      Checker().check(cluster::Cluster(), std::string_view(bytes).substr(0, 2), cut));  // broken bytes decide nothing
+  EXPECT_FALSE(Checker().check(cluster::Cluster(), std::string_view(bytes).substr(0, 2), cut));  // broken bytes decide nothing
   EXPECT_EQ(cut.str(), "name: must not be empty");
 }
 
@@ -174,8 +169,7 @@ class HonoredFields : public ::testing::Test {
   HonoredFields() {
     honored_.fields<cluster::Cluster>({"name", "connect_timeout", "health_checks", "load_assignment"});
     honored_.refuse<cluster::Cluster>({"transport_socket"});
-    honored_.fields<core::HealthCheck>(
-        {"timeout", "interval", "healthy_threshold", "unhealthy_threshold", "tcp_health_check"});
+    honored_.fields<core::HealthCheck>({"timeout", "interval", "healthy_threshold", "unhealthy_threshold", "tcp_health_check"});
   }
   Honored honored_;
 };
@@ -194,9 +188,8 @@ health_checks:
 )"),
                             problems))
       << problems.str();
-  EXPECT_EQ(problems.unsupportedPaths(),
-            (std::vector<std::string>{"lb_policy", "health_checks[0].reuse_connection",
-                                      "health_checks[1].event_log_path", "outlier_detection"}));
+  EXPECT_EQ(problems.unsupportedPaths(), (std::vector<std::string>{"lb_policy", "health_checks[0].reuse_connection",
+                                                                   "health_checks[1].event_log_path", "outlier_detection"}));
 }
 
 TEST_F(HonoredFields, WhatGuardsIsRefused) {
@@ -218,19 +211,16 @@ TEST_F(HonoredFields, RulesHoldBelowAFieldWithoutEffect) {
   honored_.fields<cluster::OutlierDetection>({});
   const Checker checker(&honored_);
   Problems problems;
-  EXPECT_FALSE(checker.check(
-      parse<cluster::Cluster>("name: a\noutlier_detection: {max_ejection_percent: 101, interval: 1s}"), problems));
+  EXPECT_FALSE(checker.check(parse<cluster::Cluster>("name: a\noutlier_detection: {max_ejection_percent: 101, interval: 1s}"), problems));
   EXPECT_EQ(problems.str(), "outlier_detection.max_ejection_percent: '101': out of range; must be at most 100");
   EXPECT_EQ(problems.unsupportedPaths(), (std::vector<std::string>{"outlier_detection"}));
 }
 
 TEST_F(HonoredFields, UndeclaredTypesAreListed) {
   const auto undeclared = honored_.undeclared(*cluster::Cluster::descriptor());
-  EXPECT_NE(std::find(undeclared.begin(), undeclared.end(), "envoy.config.endpoint.v3.ClusterLoadAssignment"),
-            undeclared.end());
+  EXPECT_NE(std::find(undeclared.begin(), undeclared.end(), "envoy.config.endpoint.v3.ClusterLoadAssignment"), undeclared.end());
   EXPECT_EQ(std::find(undeclared.begin(), undeclared.end(), "envoy.config.core.v3.HealthCheck"), undeclared.end());
-  EXPECT_EQ(std::find(undeclared.begin(), undeclared.end(), "envoy.config.cluster.v3.OutlierDetection"),
-            undeclared.end());
+  EXPECT_EQ(std::find(undeclared.begin(), undeclared.end(), "envoy.config.cluster.v3.OutlierDetection"), undeclared.end());
 }
 
 }  // namespace

@@ -14,8 +14,7 @@ namespace {
 
 std::string show(long double number) {
   char text[400];
-  const auto [end, code] =
-      std::to_chars(text, text + sizeof(text), static_cast<double>(number), std::chars_format::fixed);
+  const auto [end, code] = std::to_chars(text, text + sizeof(text), static_cast<double>(number), std::chars_format::fixed);
   return std::string(text, end);
 }
 
@@ -98,8 +97,7 @@ void ValueCheck::text(std::string_view value, bool is_bytes) {
   if (rule_.most_chars != UINT64_MAX && characters(value) > rule_.most_chars) {
     return length("is too long; at most", rule_.most_chars, "characters");
   }
-  if (!value.starts_with(rule_.prefix))
-    return problems_.add(shown, absl::StrCat("must begin with '", rule_.prefix, "'"));
+  if (!value.starts_with(rule_.prefix)) return problems_.add(shown, absl::StrCat("must begin with '", rule_.prefix, "'"));
   if (!value.ends_with(rule_.suffix)) return problems_.add(shown, absl::StrCat("must end with '", rule_.suffix, "'"));
   if (!rule_.in.empty() && std::find(rule_.in.begin(), rule_.in.end(), value) == rule_.in.end()) {
     std::string words;

@@ -165,8 +165,7 @@ class Clean final {
     if (field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return scalar(piece, *plan.value, field);
     if (piece.wire != kBytes) return false;
     if (plan.inner != nullptr) return wrapper(piece.bytes, plan);
-    if (field.message_type()->well_known_type() == Descriptor::WELLKNOWNTYPE_DURATION)
-      return duration(piece.bytes, *plan.value);
+    if (field.message_type()->well_known_type() == Descriptor::WELLKNOWNTYPE_DURATION) return duration(piece.bytes, *plan.value);
     return false;
   }
 
@@ -208,9 +207,7 @@ class Clean final {
     ValueCheck check(rule, scratch_);
     switch (field.type()) {
       case FieldDescriptor::TYPE_INT32: check.number(static_cast<int32_t>(piece.value)); break;
-      case FieldDescriptor::TYPE_INT64:
-        check.number(static_cast<long double>(static_cast<int64_t>(piece.value)));
-        break;
+      case FieldDescriptor::TYPE_INT64: check.number(static_cast<long double>(static_cast<int64_t>(piece.value))); break;
       case FieldDescriptor::TYPE_UINT32: check.number(static_cast<uint32_t>(piece.value)); break;
       case FieldDescriptor::TYPE_UINT64: check.number(static_cast<long double>(piece.value)); break;
       case FieldDescriptor::TYPE_DOUBLE: check.number(std::bit_cast<double>(piece.value)); break;

@@ -14,8 +14,7 @@
 
 namespace outrider::config {
 
-bool toMessage(const Node& node, std::string_view file, google::protobuf::Message& out, UnknownFields& unknown,
-               Problems& problems) {
+bool toMessage(const Node& node, std::string_view file, google::protobuf::Message& out, UnknownFields& unknown, Problems& problems) {
   const size_t before = problems.size();
   FromNode(file, unknown, problems).message(node, out);
   return problems.size() == before;
@@ -42,8 +41,7 @@ class TextErrors final : public google::protobuf::io::ErrorCollector {
  public:
   TextErrors(std::string_view file, Problems& problems) : file_(file), problems_(problems) {}
   void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
-    problems_.add(Problem{
-        .path = {}, .value = {}, .what = message, .valid = {}, .file = file_, .line = line + 1, .column = column + 1});
+    problems_.add(Problem{.path = {}, .value = {}, .what = message, .valid = {}, .file = file_, .line = line + 1, .column = column + 1});
   }
 
  private:
@@ -81,9 +79,7 @@ Parsed parseContent(std::string content, std::string_view name, google::protobuf
 
 absl::StatusOr<std::string> readFile(const std::string& path) {
   constexpr size_t kMost = size_t{1} << 30;
-  const auto failed = [&path] {
-    return absl::UnavailableError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
-  };
+  const auto failed = [&path] { return absl::UnavailableError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno))); };
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return failed();
   std::string out;

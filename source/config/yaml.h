@@ -27,18 +27,15 @@ struct UnknownFields {
 
 // The tree into `out`, which need not be empty (fields set here win). False when a problem was added.
 bool toMessage(const Document& document, google::protobuf::Message& out, UnknownFields& unknown, Problems& problems);
-bool toMessage(const Node& node, std::string_view file, google::protobuf::Message& out, UnknownFields& unknown,
-               Problems& problems);
+bool toMessage(const Node& node, std::string_view file, google::protobuf::Message& out, UnknownFields& unknown, Problems& problems);
 
 struct Parsed {
   bool ok = false;
-  std::unique_ptr<Document>
-      document;  // null for binary; give it to Problems::setLocator() while specs are made from the message
+  std::unique_ptr<Document> document;  // null for binary; give it to Problems::setLocator() while specs are made from the message
 };
 // A whole file's content. `name` is its name, or what else problems should call it; ".pb" and ".pb_text" at its end
 // decide, else content.
-Parsed parseContent(std::string content, std::string_view name, google::protobuf::Message& out, UnknownFields& unknown,
-                    Problems& problems);
+Parsed parseContent(std::string content, std::string_view name, google::protobuf::Message& out, UnknownFields& unknown, Problems& problems);
 
 // All bytes of a file, a pipe or /dev/fd/N: nothing is assumed but read().
 absl::StatusOr<std::string> readFile(const std::string& path);

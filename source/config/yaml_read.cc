@@ -20,8 +20,7 @@ constexpr size_t kMostMerged = 1000;           // maps under one merge key
 class Parser final {
  public:
   explicit Parser(std::string_view text) : ready_(yaml_parser_initialize(&parser_) == 1) {
-    if (ready_)
-      yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
+    if (ready_) yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   }
   ~Parser() {
     if (ready_) yaml_parser_delete(&parser_);
@@ -33,8 +32,7 @@ class Parser final {
     ReadError out;
     out.what = parser_.problem != nullptr ? parser_.problem : "not YAML";
     if (parser_.context != nullptr) out.what = absl::StrCat(out.what, " (", parser_.context, ")");
-    const bool placed =
-        parser_.problem_mark.line != 0 || parser_.problem_mark.column != 0 || parser_.context != nullptr;
+    const bool placed = parser_.problem_mark.line != 0 || parser_.problem_mark.column != 0 || parser_.context != nullptr;
     out.line = placed ? static_cast<uint32_t>(parser_.problem_mark.line) + 1 : 1;
     out.column = placed ? static_cast<uint32_t>(parser_.problem_mark.column) + 1 : 1;
     return out;
@@ -49,9 +47,7 @@ std::string_view view(const yaml_char_t* text) {
   return text == nullptr ? std::string_view() : std::string_view(reinterpret_cast<const char*>(text));
 }
 
-bool isNull(std::string_view text) {
-  return text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL";
-}
+bool isNull(std::string_view text) { return text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL"; }
 
 }  // namespace
 
@@ -101,9 +97,7 @@ class YamlBuilder final {
     error_.column = static_cast<uint32_t>(mark_.column) + 1;
     return false;
   }
-  bool wantsKey() const {
-    return !stack_.empty() && stack_.back().node->kind == Node::Kind::kMap && !stack_.back().has_key;
-  }
+  bool wantsKey() const { return !stack_.empty() && stack_.back().node->kind == Node::Kind::kMap && !stack_.back().has_key; }
   Node* place() {
     Node* node = make_();
     node->yaml = true;
@@ -264,8 +258,7 @@ class YamlBuilder final {
 
 const Node* YamlReader::read(ReadError& error) {
   Parser parser(document_.text_);
-  YamlBuilder builder([this] { return document_.make(); },
-                      [this](std::string_view text) { return document_.keep(text); });
+  YamlBuilder builder([this] { return document_.make(); }, [this](std::string_view text) { return document_.keep(text); });
   yaml_event_t event;
   bool more = true;
   while (more) {

@@ -82,8 +82,7 @@ TEST(Yaml, EverySpellingGivesTheSameCluster) {
   };
   for (const auto& spelling : spellings) {
     const auto got = mustRead<cluster::Cluster>(spelling.text);
-    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(got, want)) << spelling.what << "\n"
-                                                                               << got.DebugString();
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(got, want)) << spelling.what << "\n" << got.DebugString();
   }
 }
 
@@ -97,8 +96,7 @@ TEST(Yaml, BinaryIsToldFromTextByContent) {
   EXPECT_EQ(got.message.DebugString(), want.DebugString());
   Read<cluster::Cluster> garbage;
   read(garbage, std::string("\x01\x02\xff\xff\xff", 5), "x");
-  EXPECT_EQ(garbage.first(),
-            "x: is neither text nor a serialized envoy.config.cluster.v3.Cluster; give YAML, JSON or a binary message");
+  EXPECT_EQ(garbage.first(), "x: is neither text nor a serialized envoy.config.cluster.v3.Cluster; give YAML, JSON or a binary message");
 }
 
 TEST(Yaml, ProblemsPointAtTheValue) {
@@ -116,15 +114,12 @@ TEST(Yaml, ProblemsPointAtTheValue) {
       {"connect_timeout: 1.0000000001s\n",
        "c.yaml:1:18: connect_timeout: '1.0000000001s': is not a duration; seconds with an 's' at the end, such as 5s "
        "or 0.25s"},
-      {"connect_timeout: 315576000001s\n",
-       "c.yaml:1:18: connect_timeout: '315576000001s': out of range; at most 315576000000s"},
+      {"connect_timeout: 315576000001s\n", "c.yaml:1:18: connect_timeout: '315576000001s': out of range; at most 315576000000s"},
       {"name: [a]\n", "c.yaml:1:7: name: expected a string, found a list"},
       {"name: {a: b}\n", "c.yaml:1:7: name: expected a string, found a map"},
       {"name: x\nname: y\n", "c.yaml:2:7: name: 'y': given twice; keep one of the two"},
-      {"connect_timeout: 1s\nconnectTimeout: 2s\n",
-       "c.yaml:2:17: connect_timeout: '2s': given twice; keep one of the two"},
-      {"type: EDS\ncluster_type: {name: a}\n",
-       "c.yaml:2:15: cluster_type: excludes 'type', which is also given; keep one of the two"},
+      {"connect_timeout: 1s\nconnectTimeout: 2s\n", "c.yaml:2:17: connect_timeout: '2s': given twice; keep one of the two"},
+      {"type: EDS\ncluster_type: {name: a}\n", "c.yaml:2:15: cluster_type: excludes 'type', which is also given; keep one of the two"},
       {"type: NEAR\n", nullptr},
       {"per_connection_buffer_limit_bytes: -1\n",
        "c.yaml:1:36: per_connection_buffer_limit_bytes: '-1': out of range; a whole number from 0 to 4294967295"},
@@ -142,8 +137,7 @@ TEST(Yaml, ProblemsPointAtTheValue) {
        "c.yaml:3:13: health_checks[1].interval: 'never': is not a duration; seconds with an 's' at the end, such as 5s "
        "or 0.25s"},
       {"health_checks:\n- timeout: 1s\n- ~\n", "c.yaml:3:3: health_checks[1]: an element of a list cannot be null"},
-      {"ignore_health_on_host_removal: maybe\n",
-       "c.yaml:1:32: ignore_health_on_host_removal: 'maybe': is neither true nor false"},
+      {"ignore_health_on_host_removal: maybe\n", "c.yaml:1:32: ignore_health_on_host_removal: 'maybe': is neither true nor false"},
       {"{\"name\": \"x\", \"lb_policy\": \"RANDOMLY\"}", nullptr},
       {"metadata: {filter_metadata: {a.b: 7}}\n",
        "c.yaml:1:35: metadata.filter_metadata[\"a.b\"]: '7': expected a map, found a single value"},
@@ -214,21 +208,15 @@ TEST(Yaml, WellKnownTypes) {
   EXPECT_EQ(fields.at("nested").struct_value().fields().at("a").struct_value().fields().at("b").string_value(), "c");
 
   // As Envoy reads them: YAML has numbers of 32 bits, other numbers are text; JSON has numbers.
-  const auto numbers = mustRead<google::protobuf::Struct>(
-      "{a: 1.5, b: 12345678901, c: 0x10, d: 010, e: -7, f: 2147483648, g: -2147483648, h: 1e3}");
-  const auto jsons =
-      mustRead<google::protobuf::Struct>(R"({"a": 1.5, "b": 12345678901, "c": "7", "d": -0.5, "e": 1e3})");
+  const auto numbers =
+      mustRead<google::protobuf::Struct>("{a: 1.5, b: 12345678901, c: 0x10, d: 010, e: -7, f: 2147483648, g: -2147483648, h: 1e3}");
+  const auto jsons = mustRead<google::protobuf::Struct>(R"({"a": 1.5, "b": 12345678901, "c": "7", "d": -0.5, "e": 1e3})");
   const auto shown = [](const google::protobuf::Value& value) {
     return value.has_number_value() ? "number " + std::to_string(value.number_value()) : "text " + value.string_value();
   };
-  const std::pair<const char*, const char*> yaml_want[] = {{"a", "text 1.5"},
-                                                           {"b", "text 12345678901"},
-                                                           {"c", "number 16.000000"},
-                                                           {"d", "number 8.000000"},
-                                                           {"e", "number -7.000000"},
-                                                           {"f", "text 2147483648"},
-                                                           {"g", "number -2147483648.000000"},
-                                                           {"h", "text 1e3"}};
+  const std::pair<const char*, const char*> yaml_want[] = {
+      {"a", "text 1.5"},         {"b", "text 12345678901"}, {"c", "number 16.000000"},          {"d", "number 8.000000"},
+      {"e", "number -7.000000"}, {"f", "text 2147483648"},  {"g", "number -2147483648.000000"}, {"h", "text 1e3"}};
   for (const auto& [key, want] : yaml_want) EXPECT_EQ(shown(numbers.fields().at(key)), want) << key;
   const std::pair<const char*, const char*> json_want[] = {{"a", "number 1.500000"},
                                                            {"b", "number 12345678901.000000"},
@@ -244,8 +232,8 @@ TEST(Yaml, WellKnownTypes) {
   read(bad, "inline_bytes: 'a*b'");
   EXPECT_EQ(bad.problems.size(), 1U);
 
-  const auto route = mustRead<envoy::config::route::v3::Route>(
-      "route: {cluster: a, timeout: 0s, auto_host_rewrite: 'true'}\nmatch: {prefix: /}");
+  const auto route =
+      mustRead<envoy::config::route::v3::Route>("route: {cluster: a, timeout: 0s, auto_host_rewrite: 'true'}\nmatch: {prefix: /}");
   EXPECT_TRUE(route.route().has_timeout());
   EXPECT_TRUE(route.route().auto_host_rewrite().value());
 }

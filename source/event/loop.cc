@@ -13,8 +13,8 @@
 namespace outrider::event {
 namespace {
 
-static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kFailed == EPOLLERR && kHungUp == EPOLLHUP &&
-              kPeerFinished == EPOLLRDHUP && kEdge == static_cast<uint32_t>(EPOLLET));
+static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kFailed == EPOLLERR && kHungUp == EPOLLHUP && kPeerFinished == EPOLLRDHUP &&
+              kEdge == static_cast<uint32_t>(EPOLLET));
 
 constexpr int kMostEvents = 64;
 // Deferred calls queue further ones; a turn that goes on this long leaves the rest to the next, so that sockets get a look.

@@ -65,12 +65,12 @@ class Loop final {
   Mailbox& mailbox() { return mailbox_; }
   const base::Clock& clock() const { return clock_; }
   const base::Nanos& now() const { return mono_; }  // monotonic, of this turn; the reference stays good
-  base::Nanos wall() const { return wall_; }    // since the epoch, of this turn
+  base::Nanos wall() const { return wall_; }        // since the epoch, of this turn
   // Date header value of this turn ("Tue, 15 Nov 1994 08:12:31 GMT"), rendered once a second.
   std::string_view httpDate();
 
-  void run();                                   // until stop()
-  void stop();                                  // any thread
+  void run();   // until stop()
+  void stop();  // any thread
   // One turn; waits at most `wait_ms` (-1: as long as nothing happens). Returns false when it found nothing to do.
   bool turn(int wait_ms);
 
@@ -82,8 +82,8 @@ class Loop final {
 
   // A turn that has ended, for those who measure.
   struct Turn {
-    base::Nanos took;                           // without the wait
-    base::Nanos late;                           // how long after its time a wait with a limit ended; -1: it had none, or ended before
+    base::Nanos took;  // without the wait
+    base::Nanos late;  // how long after its time a wait with a limit ended; -1: it had none, or ended before
   };
   using TurnFn = void (*)(void* owner, const Turn& turn);
   // Called last in a turn: in `every` turn, else in those that took longer than all before. Null: nobody.
@@ -92,12 +92,12 @@ class Loop final {
   struct Figures {
     uint64_t turns = 0;
     uint64_t events = 0;
-    base::Nanos longest_turn = 0;               // without the wait
+    base::Nanos longest_turn = 0;  // without the wait
   };
   const Figures& figures() const { return figures_; }
   Figures& figures() { return figures_; }
 
-  static Loop& current();                       // the loop that runs on this thread
+  static Loop& current();  // the loop that runs on this thread
 
  private:
   int waitMs(int limit) const;
@@ -120,7 +120,7 @@ class Loop final {
   std::atomic<bool> stop_{false};
   Figures figures_;
   base::Nanos budget_ = 2 * base::kMilli;
-  base::Nanos ended_ = 0;                       // the turn before
+  base::Nanos ended_ = 0;  // the turn before
   TurnFn observer_ = nullptr;
   void* observer_owner_ = nullptr;
   bool observe_every_ = false;

@@ -73,7 +73,7 @@ TEST(Loop, ATimerArmedAfterALongWaitCountsFromItsEnd) {
   } socket(loop);
   ASSERT_EQ(loop.add(fds[0], socket, EPOLLIN | EPOLLET), 0);
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
-  clock.advance(10 * base::kSecond);   // the loop slept
+  clock.advance(10 * base::kSecond);  // the loop slept
   loop.turn(0);
   EXPECT_FALSE(socket.fired);
   clock.advance(99 * base::kMilli);
@@ -148,9 +148,9 @@ TEST(Loop, LettersThatATurnHasNoTimeForWaitInOrder) {
     });
   }
   EXPECT_TRUE(loop.turn(0));
-  EXPECT_EQ(seen, (std::vector<int>{0, 1}));   // then the turn was longer than its 2 ms
+  EXPECT_EQ(seen, (std::vector<int>{0, 1}));  // then the turn was longer than its 2 ms
   loop.mailbox().post([&] { seen.push_back(4); });
-  EXPECT_TRUE(loop.turn(-1));                  // does not wait
+  EXPECT_TRUE(loop.turn(-1));  // does not wait
   EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3}));
   EXPECT_TRUE(loop.turn(-1));
   EXPECT_EQ(seen, (std::vector<int>{0, 1, 2, 3, 4}));
@@ -212,7 +212,7 @@ TEST(Loop, TellsOfTurnsThatTookLongerThanAllBefore) {
 }
 
 TEST(Loop, TellsOfEveryTurnAndOfWaitsThatEndedLate) {
-  struct SlowClock final : base::Clock {   // every look at it costs a millisecond
+  struct SlowClock final : base::Clock {  // every look at it costs a millisecond
     base::Nanos mono() const override { return at += base::kMilli; }
     base::Nanos wall() const override { return at; }
     mutable base::Nanos at = base::kSecond;
@@ -225,8 +225,8 @@ TEST(Loop, TellsOfEveryTurnAndOfWaitsThatEndedLate) {
   loop.turn(-1);
   EXPECT_EQ(turns.took.size(), 2u);
   EXPECT_GE(turns.took[0], base::kMilli);
-  EXPECT_EQ(turns.late[0], base::kMilli);     // from the end of the turn before to the start of this one
-  EXPECT_EQ(turns.late[1], base::kMilli);     // a waiting letter makes it a wait of 0 ms
+  EXPECT_EQ(turns.late[0], base::kMilli);  // from the end of the turn before to the start of this one
+  EXPECT_EQ(turns.late[1], base::kMilli);  // a waiting letter makes it a wait of 0 ms
 }
 
 TEST(Loop, StopFromAnotherThreadEndsTheWait) {

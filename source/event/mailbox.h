@@ -46,7 +46,7 @@ class Mailbox final {
   static void destroy(Letter* list);
 
   std::atomic<Letter*> top_{nullptr};
-  Letter* kept_ = nullptr;        // the loop's: taken, not run yet; oldest first
+  Letter* kept_ = nullptr;  // the loop's: taken, not run yet; oldest first
   Letter* last_kept_ = nullptr;
   int fd_;
 };

@@ -20,11 +20,12 @@ class Timer final : public base::TaggedNode<TimerTag> {
   Timer(TimerWheel& wheel, Fn fn, void* owner) : wheel_(wheel), fn_(fn), owner_(owner) {}
   template <auto Method, class T>
   static Timer to(TimerWheel& wheel, T* owner) {
-    return Timer(wheel, [](void* at) { (static_cast<T*>(at)->*Method)(); }, owner);
+    return Timer(
+        wheel, [](void* at) { (static_cast<T*>(at)->*Method)(); }, owner);
   }
   ~Timer() { cancel(); }
 
-  void armIn(base::Nanos delay);   // re-arms if armed
+  void armIn(base::Nanos delay);  // re-arms if armed
   void armAt(base::Nanos deadline);
   void cancel();
   bool armed() const { return base::TaggedNode<TimerTag>::linked(); }
@@ -45,7 +46,7 @@ class TimerWheel final {
   void look(base::Nanos now) {
     if (now > now_) now_ = now;
   }
-  void advance(base::Nanos now);       // fires what is due
+  void advance(base::Nanos now);  // fires what is due
   // Milliseconds until the next timer may be due: -1 when there is none.
   int64_t nextInMs(base::Nanos now) const;
   base::Nanos now() const { return now_; }
@@ -59,7 +60,7 @@ class TimerWheel final {
 
   void place(Timer& timer);
   void cascade(int level);
-  uint64_t nextTick() const;  // at or before the next timer's tick; armed_ > 0
+  uint64_t nextTick() const;                   // at or before the next timer's tick; armed_ > 0
   int stepsToUsed(int level, int from) const;  // -1: the level is empty
 
   base::Nanos now_;

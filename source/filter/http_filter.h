@@ -60,9 +60,9 @@ class StreamContext final {
   WorkerContext& worker() const;
   stream::ResponseFlags& flags() const;
   http::RequestHead& request() const;
-  const config::CompiledRoute* route() const;        // matches now if it was cleared
-  void clearRoute() const;                           // the next reader matches again on the head as it then is
-  const void* perRoute() const;                      // this filter's own config on the matched route, or null
+  const config::CompiledRoute* route() const;  // matches now if it was cleared
+  void clearRoute() const;                     // the next reader matches again on the head as it then is
+  const void* perRoute() const;                // this filter's own config on the matched route, or null
   // Makes a Reply in the arena; fill in more before returning Verdict::reply(reply).
   Reply& makeReply(uint16_t status, std::string_view body, std::string_view details) const;
   Verdict reply(uint16_t status, std::string_view body, std::string_view details) const {
@@ -99,25 +99,25 @@ constexpr FilterOps makeFilterOps() {
     new (at) Filter(*static_cast<const Config*>(config), context);
   };
   ops.destroy = [](void* at) { static_cast<Filter*>(at)->~Filter(); };
-  if constexpr (requires(Filter f, http::RequestHead& h) { f.onRequest(h, true); })
+  if constexpr (requires(Filter f, http::RequestHead & h) { f.onRequest(h, true); })
     ops.request = [](void* f, http::RequestHead& h, bool last) { return static_cast<Filter*>(f)->onRequest(h, last); };
-  if constexpr (requires(Filter f, base::Buffer& b) { f.onRequestData(b, b, true); })
+  if constexpr (requires(Filter f, base::Buffer & b) { f.onRequestData(b, b, true); })
     ops.request_data = [](void* f, base::Buffer& in, base::Buffer& out, bool last) {
       return static_cast<Filter*>(f)->onRequestData(in, out, last);
     };
-  if constexpr (requires(Filter f, http::HeaderMap& t, base::Buffer& b) { f.onRequestTrailers(t, b); })
+  if constexpr (requires(Filter f, http::HeaderMap & t, base::Buffer & b) { f.onRequestTrailers(t, b); })
     ops.request_trailers = [](void* f, http::HeaderMap& t, base::Buffer& out) {
       return static_cast<Filter*>(f)->onRequestTrailers(t, out);
     };
-  if constexpr (requires(Filter f, http::ResponseHead& h) { f.onResponse(h, true); })
+  if constexpr (requires(Filter f, http::ResponseHead & h) { f.onResponse(h, true); })
     ops.response = [](void* f, http::ResponseHead& h, bool last) { return static_cast<Filter*>(f)->onResponse(h, last); };
-  if constexpr (requires(Filter f, http::ResponseHead& h) { f.onInformational(h); })
+  if constexpr (requires(Filter f, http::ResponseHead & h) { f.onInformational(h); })
     ops.informational = [](void* f, http::ResponseHead& h) { return static_cast<Filter*>(f)->onInformational(h); };
-  if constexpr (requires(Filter f, base::Buffer& b) { f.onResponseData(b, b, true); })
+  if constexpr (requires(Filter f, base::Buffer & b) { f.onResponseData(b, b, true); })
     ops.response_data = [](void* f, base::Buffer& in, base::Buffer& out, bool last) {
       return static_cast<Filter*>(f)->onResponseData(in, out, last);
     };
-  if constexpr (requires(Filter f, http::HeaderMap& t, base::Buffer& b) { f.onResponseTrailers(t, b); })
+  if constexpr (requires(Filter f, http::HeaderMap & t, base::Buffer & b) { f.onResponseTrailers(t, b); })
     ops.response_trailers = [](void* f, http::HeaderMap& t, base::Buffer& out) {
       return static_cast<Filter*>(f)->onResponseTrailers(t, out);
     };
@@ -129,10 +129,10 @@ constexpr FilterOps makeFilterOps() {
 // The chain's end: the router, the admin pages. One per stream, arena object.
 class Terminal {
  public:
-  virtual Verdict onRequest(http::RequestHead& head, bool last) = 0;              // next: taken
-  virtual http::Room onRequestData(base::Buffer& data, bool last) = 0;            // takes all
+  virtual Verdict onRequest(http::RequestHead& head, bool last) = 0;    // next: taken
+  virtual http::Room onRequestData(base::Buffer& data, bool last) = 0;  // takes all
   virtual void onRequestTrailers(http::HeaderMap& trailers) = 0;
-  virtual void onResponseRoom() = 0;                      // the client can take more response bytes
+  virtual void onResponseRoom() = 0;  // the client can take more response bytes
   // Called from the stream's own run after HttpStream::wake(): look at what came from upstream and answer through the stream.
   virtual void run() = 0;
   // The stream is over (kNone: the response went out whole). Drop what is under way. Last call but the destructor.
@@ -166,13 +166,13 @@ constexpr TerminalOps makeTerminalOps() {
 class HttpChain final {
  public:
   struct Entry {
-    std::string name;                           // config name: the key of per-route overrides
+    std::string name;  // config name: the key of per-route overrides
     const FilterOps* ops;
     std::shared_ptr<const void> config;
-    size_t offset = 0;                          // of its state
-    bool disabled = false;                      // unless the route says otherwise
+    size_t offset = 0;      // of its state
+    bool disabled = false;  // unless the route says otherwise
   };
-  static constexpr size_t kMostFilters = 64;    // a stream keeps a bit for each
+  static constexpr size_t kMostFilters = 64;  // a stream keeps a bit for each
   HttpChain(std::vector<Entry> filters, const TerminalOps& terminal, std::shared_ptr<const void> terminal_config);
 
   const std::vector<Entry>& filters() const { return filters_; }

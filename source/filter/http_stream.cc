@@ -73,14 +73,14 @@ HttpChain::HttpChain(std::vector<Entry> filters, const TerminalOps& terminal, st
 
 // ---- birth and death ----
 
-HttpStream& HttpStream::create(HttpStreamOwner& owner, http::ServerStream& codec,
-                               const stream::ConnectionInfo& connection, const Limits& limits, ChainRef pin) {
+HttpStream& HttpStream::create(HttpStreamOwner& owner, http::ServerStream& codec, const stream::ConnectionInfo& connection,
+                               const Limits& limits, ChainRef pin) {
   base::Arena* arena = base::Arena::create();
   return *arena->make<HttpStream>(owner, codec, connection, limits, std::move(pin), arena);
 }
 
-HttpStream::HttpStream(HttpStreamOwner& owner, http::ServerStream& codec, const stream::ConnectionInfo& connection,
-                       const Limits& limits, ChainRef pin, base::Arena* arena)
+HttpStream::HttpStream(HttpStreamOwner& owner, http::ServerStream& codec, const stream::ConnectionInfo& connection, const Limits& limits,
+                       ChainRef pin, base::Arena* arena)
     : owner_(owner),
       codec_(codec),
       worker_(owner.worker()),
@@ -142,7 +142,7 @@ void HttpStream::onTimeout() {
     limits_.duration = 0;
     Reply& reply = makeReply(request_complete_ ? 504 : 408, "downstream duration timeout", "max_duration_timeout");
     reply.close = !request_complete_;
-    reply.grpc_status = 4;   // DEADLINE_EXCEEDED
+    reply.grpc_status = 4;  // DEADLINE_EXCEEDED
     reply.reason = "max_stream_duration";
     respondWith(reply);
   } else if (limits_.head > 0 && request_ == nullptr && now >= info_.start + limits_.head) {
@@ -160,11 +160,11 @@ void HttpStream::onTimeout() {
     info_.flags.set(stream::ResponseFlag::kStreamIdleTimeout);
     if (response_started_) {
       info_.details = "stream_idle_timeout";
-      resetStream(ResetReason::kTimeout);   // HTTP/2: CANCEL, and tx_flush_timeout (matrix row 220)
+      resetStream(ResetReason::kTimeout);  // HTTP/2: CANCEL, and tx_flush_timeout (matrix row 220)
       return;
     }
     Reply& reply = makeReply(request_complete_ ? 504 : 408, "stream timeout", "stream_idle_timeout");
-    reply.close = !request_complete_;   // nobody waits for the rest of it
+    reply.close = !request_complete_;  // nobody waits for the rest of it
     reply.reason = "stream_idle_timeout";
     respondWith(reply);
   }

@@ -32,9 +32,9 @@ class HttpStreamOwner {
   // The route is known (or null): limits of it are set; a reply refuses what it does not allow, as an upgrade.
   virtual const Reply* afterMatch(HttpStream&, http::RequestHead&) { return nullptr; }
   virtual const HttpChain& chainFor(HttpStream& stream) = 0;
-  virtual void finishResponse(HttpStream& stream, http::ResponseHead& head) = 0;   // last edits before the codec
-  virtual bool finishInformational(HttpStream& stream, http::ResponseHead& head) = 0;   // false: it is not passed on
-  virtual void onStreamEnd(HttpStream& stream) = 0;    // the stream is gone after the turn: log and count now
+  virtual void finishResponse(HttpStream& stream, http::ResponseHead& head) = 0;       // last edits before the codec
+  virtual bool finishInformational(HttpStream& stream, http::ResponseHead& head) = 0;  // false: it is not passed on
+  virtual void onStreamEnd(HttpStream& stream) = 0;  // the stream is gone after the turn: log and count now
   virtual WorkerContext& worker() = 0;
 
  protected:
@@ -46,11 +46,11 @@ struct HttpStreamTag;
 class HttpStream final : public http::RequestSink, public event::Retired, public base::TaggedNode<HttpStreamTag> {
  public:
   struct Limits {
-    size_t body = 1 << 20;              // bytes that may wait at a holding filter
-    base::Nanos idle = 0;               // stream_idle_timeout; 0: none
-    base::Nanos request = 0;            // request_timeout; 0: none
-    base::Nanos head = 0;               // H2: from the first frame to a whole head; 0: none
-    base::Nanos duration = 0;           // max_stream_duration; 0: none
+    size_t body = 1 << 20;     // bytes that may wait at a holding filter
+    base::Nanos idle = 0;      // stream_idle_timeout; 0: none
+    base::Nanos request = 0;   // request_timeout; 0: none
+    base::Nanos head = 0;      // H2: from the first frame to a whole head; 0: none
+    base::Nanos duration = 0;  // max_stream_duration; 0: none
   };
   // `pin` keeps the config that the owner answers from alive as long as the stream.
   static HttpStream& create(HttpStreamOwner& owner, http::ServerStream& codec, const stream::ConnectionInfo& connection,
@@ -66,14 +66,14 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   void onEnd(http::ResetReason reason) override;
 
   // ---- for the terminal ----
-  void wake() { worker_.loop.defer(work_); }                 // run() later this turn
+  void wake() { worker_.loop.defer(work_); }  // run() later this turn
   void pauseRequest(bool on) { pauseSource(kPauseTerminal, on); }
   void sendInformational(http::ResponseHead& head);
-  void respond(http::ResponseHead& head, bool last);         // arena object
+  void respond(http::ResponseHead& head, bool last);  // arena object
   [[nodiscard]] http::Room respondData(base::Buffer& data, bool last);
   void respondTrailers(http::HeaderMap& trailers);
-  void respondWith(const Reply& reply);                      // a local reply: through the response hooks; reset if too late
-  void resetStream(http::ResetReason reason);                // abort the exchange
+  void respondWith(const Reply& reply);        // a local reply: through the response hooks; reset if too late
+  void resetStream(http::ResetReason reason);  // abort the exchange
   bool responseStarted() const { return response_started_; }
   bool requestComplete() const { return request_complete_; }
   bool done() const { return finishing_; }
@@ -87,7 +87,7 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   http::HeaderMap* requestTrailers() { return request_trailers_; }
   http::HeaderMap* responseTrailers() { return response_trailers_; }
   http::ServerStream& codec() { return codec_; }
-  const config::CompiledRoute* route();                      // matches if nobody did since clearRoute()
+  const config::CompiledRoute* route();  // matches if nobody did since clearRoute()
   void clearRoute();
   void setRoute(const config::CompiledRoute* route, config::PartRef<config::RouteTable> pin);
   const config::PartRef<config::RouteTable>& routePin() const { return route_pin_; }
@@ -97,18 +97,18 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   const HttpChain* chain() const { return chain_; }
   void touch() { last_activity_ = worker_.loop.now(); }
   http::ResetReason endReason() const { return end_reason_; }
-  void endNow(http::ResetReason reason);                     // by the owner: the connection is gone
-  void setIdleTimeout(base::Nanos idle);                     // the route's own
-  void setDuration(base::Nanos most);                        // from the stream's start on; 0: no limit
-  const void* ownerData = nullptr;                           // the owner's, opaque
-  bool upgraded = false;                                     // the owner's: an upgrade or CONNECT that it let in
+  void endNow(http::ResetReason reason);  // by the owner: the connection is gone
+  void setIdleTimeout(base::Nanos idle);  // the route's own
+  void setDuration(base::Nanos most);     // from the stream's start on; 0: no limit
+  const void* ownerData = nullptr;        // the owner's, opaque
+  bool upgraded = false;                  // the owner's: an upgrade or CONNECT that it let in
 
-  void bury() override;                                      // of the loop
+  void bury() override;  // of the loop
 
  private:
   friend class base::Arena;
-  HttpStream(HttpStreamOwner& owner, http::ServerStream& codec, const stream::ConnectionInfo& connection,
-             const Limits& limits, ChainRef pin, base::Arena* arena);
+  HttpStream(HttpStreamOwner& owner, http::ServerStream& codec, const stream::ConnectionInfo& connection, const Limits& limits,
+             ChainRef pin, base::Arena* arena);
   ~HttpStream() override;
 
   enum PauseReason : uint8_t { kPauseTerminal = 1, kPauseHeld = 2 };
@@ -184,9 +184,9 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   Limits limits_;
   ChainRef pin_;
   event::Deferred work_;
-  event::Timer timer_;                   // idle and request deadlines, lazily
+  event::Timer timer_;  // idle and request deadlines, lazily
   base::Nanos last_activity_;
-  base::Nanos request_deadline_ = 0;     // 0: none
+  base::Nanos request_deadline_ = 0;  // 0: none
 
   // Request side.
   http::RequestHead* request_ = nullptr;
@@ -197,24 +197,24 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   bool data_pending_ = false;
   bool inbox_last_ = false;
   bool trailers_pending_ = false;
-  bool request_complete_ = false;        // the last request byte arrived
-  bool request_dead_ = false;            // answered or reset: request events go nowhere
+  bool request_complete_ = false;  // the last request byte arrived
+  bool request_dead_ = false;      // answered or reset: request events go nowhere
   uint8_t request_pauses_ = 0;
   const http::CodecError* malformed_ = nullptr;
 
   // Response side.
   http::ResponseHead* response_ = nullptr;
   http::HeaderMap* response_trailers_ = nullptr;
-  bool response_started_ = false;        // a head began its walk
-  bool terminal_muted_ = false;          // a local reply took over; what the terminal still says is dropped
-  bool response_sent_ = false;           // a head left to the codec
-  bool response_complete_ = false;       // the last byte left to the codec
-  bool response_blocked_ = false;        // the codec said full
-  bool response_held_full_ = false;      // a holding filter has enough
-  bool bypass_hooks_ = false;            // a reply of the response side
+  bool response_started_ = false;    // a head began its walk
+  bool terminal_muted_ = false;      // a local reply took over; what the terminal still says is dropped
+  bool response_sent_ = false;       // a head left to the codec
+  bool response_complete_ = false;   // the last byte left to the codec
+  bool response_blocked_ = false;    // the codec said full
+  bool response_held_full_ = false;  // a holding filter has enough
+  bool bypass_hooks_ = false;        // a reply of the response side
   bool response_room_ = false;
   BodySource* source_ = nullptr;
-  uint8_t replies_ = 0;                  // local replies so far
+  uint8_t replies_ = 0;  // local replies so far
 
   // Chain.
   const HttpChain* chain_ = nullptr;
@@ -222,19 +222,19 @@ class HttpStream final : public http::RequestSink, public event::Retired, public
   Terminal* terminal_ = nullptr;
   Stage* request_stages_ = nullptr;
   Stage* response_stages_ = nullptr;
-  uint64_t off_ = 0;                     // filters that the route disables, a bit each
-  bool request_at_terminal_ = false;     // the head got there: no restart any more
+  uint64_t off_ = 0;                  // filters that the route disables, a bit each
+  bool request_at_terminal_ = false;  // the head got there: no restart any more
   bool request_bytes_left_ = false;
   Resume* resumes_ = nullptr;
   Resume** resumes_end_ = &resumes_;
-  uint32_t slot_ = ~0u;                  // for handles; made on first use
+  uint32_t slot_ = ~0u;  // for handles; made on first use
   uint8_t restarts_ = 0;
 
   const config::CompiledRoute* route_ = nullptr;
   bool route_matched_ = false;
   config::PartRef<config::RouteTable> route_pin_;
 
-  bool ended_ = false;                   // onEnd came
+  bool ended_ = false;  // onEnd came
   bool finishing_ = false;
   http::ResetReason end_reason_ = http::ResetReason::kNone;
   stream::StreamInfo info_;

@@ -97,7 +97,7 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   }
   if (response_started_ || !through_hooks) {
     bypass_hooks_ = true;
-    response_held_full_ = false;   // the filter that held the other response has no say in this one
+    response_held_full_ = false;  // the filter that held the other response has no say in this one
   }
   response_started_ = true;
   auto& head = *arena_->make<http::ResponseHead>(*arena_);

@@ -295,7 +295,10 @@ TEST(HttpStream, AResetAtEveryEventEndsOnceAndTellsTheFilters) {
       };
       step(-1, [&] { proxy.send("POST", "/a", false); });
       step(0, [&] { proxy.sendBody("b", false); });
-      step(1, [&] { questions[0].resume(Direction::kRequest, Verdict::next()); proxy.turns(); });
+      step(1, [&] {
+        questions[0].resume(Direction::kRequest, Verdict::next());
+        proxy.turns();
+      });
       step(2, [&] { proxy.sendBody("c", true); });
       step(3, [&] { proxy.respond(200, false); });
       step(4, [&] { (void)proxy.respondBody("x", false); });
@@ -356,9 +359,7 @@ struct Answers {
   };
   Answers(const Config& config, StreamContext context) : config_(config), context_(context) {}
   Verdict onRequest(http::RequestHead&, bool) { return config_.request ? config_.request(context_) : Verdict::next(); }
-  Verdict onRequestTrailers(http::HeaderMap&, base::Buffer&) {
-    return config_.trailers ? config_.trailers(context_) : Verdict::next();
-  }
+  Verdict onRequestTrailers(http::HeaderMap&, base::Buffer&) { return config_.trailers ? config_.trailers(context_) : Verdict::next(); }
   Verdict onResponse(http::ResponseHead&, bool) { return config_.response ? config_.response(context_) : Verdict::next(); }
   const Config& config_;
   StreamContext context_;
@@ -380,7 +381,7 @@ TEST(HttpStream, NothingIsSentBehindAResetThatAReplysOwnHookCaused) {
   proxy.add<HoldsTheBody>("hold", HoldsTheBody::Config{true, false});
   proxy.add<Answers>("answers", Answers::Config{{}, {}, [](StreamContext&) { return Verdict::restart(); }});
   proxy.send("POST", "/a", false);
-  proxy.sendBody("more than ten bytes", false);   // 413, whose head the second filter refuses
+  proxy.sendBody("more than ten bytes", false);  // 413, whose head the second filter refuses
   EXPECT_TRUE(proxy.client.was_reset);
   EXPECT_EQ(proxy.client.heads, 0);
   EXPECT_EQ(proxy.client.body, "");
@@ -392,9 +393,9 @@ TEST(HttpStream, AReplyInPlaceOfAHeldResponseIsNotHeld) {
   FilterHarness proxy;
   proxy.limit(10);
   proxy.add<Answers>("answers", Answers::Config{{}, {}, [&](StreamContext& context) {
-                       held = context.handle();
-                       return Verdict::hold();
-                     }});
+                                                  held = context.handle();
+                                                  return Verdict::hold();
+                                                }});
   proxy.send("GET", "/a");
   proxy.respond(200, false);
   EXPECT_EQ(proxy.respondBody("more than ten bytes", false), http::Room::kFull);
@@ -412,9 +413,11 @@ TEST(HttpStream, ASourceInAReplyThatComesTooLateIsFreed) {
   {
     FilterHarness proxy;
     proxy.add<Answers>("answers", Answers::Config{[&](StreamContext& context) {
-                         held = context.handle();
-                         return Verdict::hold();
-                       }, {}, {}});
+                                                    held = context.handle();
+                                                    return Verdict::hold();
+                                                  },
+                                                  {},
+                                                  {}});
     proxy.send("GET", "/a");
     Reply& reply = proxy.stream()->makeReply(200, {}, "late");
     reply.source = new CountedSource;
@@ -434,7 +437,8 @@ TEST(HttpStream, ARestartDuringARestartTakesBodyAndTrailersRoundOnce) {
   proxy.add<Answers>("answers", Answers::Config{[&](StreamContext&) {
                                                   return ++heads == 2 ? Verdict::restart() : heads == 1 ? Verdict::hold() : Verdict::next();
                                                 },
-                                                twice, {}});
+                                                twice,
+                                                {}});
   proxy.send("POST", "/a", false);
   proxy.sendBody("body", false);
   proxy.sendTrailers();

@@ -13,7 +13,7 @@ using http::Room;
 
 namespace {
 
-constexpr uint8_t kMostRestarts = 5;   // filters that send each other's request round again would never end
+constexpr uint8_t kMostRestarts = 5;  // filters that send each other's request round again would never end
 
 }  // namespace
 
@@ -30,8 +30,7 @@ void HttpStream::makeChain() {
       if (const auto own = route_->overrideOf(filters[i].name); own.found) off = own.disabled;
     }
     if (off) off_ |= uint64_t{1} << i;
-    filters[i].ops->construct(state_ + filters[i].offset, filters[i].config.get(),
-                              StreamContext(*this, static_cast<uint16_t>(i)));
+    filters[i].ops->construct(state_ + filters[i].offset, filters[i].config.get(), StreamContext(*this, static_cast<uint16_t>(i)));
   }
   terminal_ = chain_->terminal().construct(state_ + chain_->terminalOffset(), chain_->terminalConfig(), *this);
   if (!filters.empty()) {
@@ -75,7 +74,7 @@ void HttpStream::restart() {
     if (stage.in != nullptr) held.move(*stage.in);
     end |= (stage.waits & kWaitsEnd) != 0;
   }
-  dropHandles();   // answers that are still on the way to the old filters must not reach the new ones
+  dropHandles();  // answers that are still on the way to the old filters must not reach the new ones
   dropResumes();
   destroyChain();
   pauseSource(kPauseHeld, false);
@@ -176,8 +175,8 @@ void HttpStream::release(size_t i) {
   Stage& stage = stageAt<D>(i);
   stage.holding = false;
   if ((stage.waits & kWaitsHead) == 0) return;
-  const bool last = (stage.waits & kHeadLast) != 0 && (stage.in == nullptr || stage.in->empty()) &&
-                    (stage.out == nullptr || stage.out->empty());
+  const bool last =
+      (stage.waits & kHeadLast) != 0 && (stage.in == nullptr || stage.in->empty()) && (stage.out == nullptr || stage.out->empty());
   stage.waits &= static_cast<uint8_t>(~(kWaitsHead | kHeadLast));
   walkHead<D>(i + 1, last);
 }
@@ -292,7 +291,7 @@ void HttpStream::walkTrailers(size_t i) {
       (D == Direction::kRequest ? request_trailers_ : response_trailers_) = nullptr;
     }
     if (!rest.empty() || end) walkData<D>(i + 1, rest, end);
-    if (end || restarts != restarts_) return;   // after a restart they went round again with the rest
+    if (end || restarts != restarts_) return;  // after a restart they went round again with the rest
   }
   if (!stopped<D>() || D == Direction::kResponse) atEndTrailers<D>();
 }
@@ -439,7 +438,7 @@ void HttpStream::respond(http::ResponseHead& head, bool last) {
   if (finishing_ || cutOff() || terminal_muted_) return;
   response_ = &head;
   response_started_ = true;
-  head.keep_alive = true;   // so far it spoke of the upstream's connection
+  head.keep_alive = true;  // so far it spoke of the upstream's connection
   walkHead<Direction::kResponse>(0, last);
 }
 

@@ -14,18 +14,18 @@ namespace outrider::filter {
 
 // What listener filters find out; the chain match and the connection's info read it.
 struct FirstBytes {
-  std::string server_name;                     // SNI, lower case
-  std::string transport_protocol;              // "tls" or empty (raw_buffer)
+  std::string server_name;         // SNI, lower case
+  std::string transport_protocol;  // "tls" or empty (raw_buffer)
   std::vector<std::string> application_protocols;
-  base::Address original_destination;          // invalid: the socket's own
+  base::Address original_destination;  // invalid: the socket's own
 };
 
 class ListenerFilter {
  public:
   enum class Answer : uint8_t {
-    kMore,     // needs more bytes
-    kDone,     // knows what it wanted (or that it cannot know)
-    kClose     // this connection is refused
+    kMore,  // needs more bytes
+    kDone,  // knows what it wanted (or that it cannot know)
+    kClose  // this connection is refused
   };
   virtual ~ListenerFilter() = default;
   // `so_far`: everything read, from the first byte. `eof`: the peer finished.
@@ -36,7 +36,7 @@ class ListenerFilterFactory {
  public:
   virtual ~ListenerFilterFactory() = default;
   virtual std::unique_ptr<ListenerFilter> make() const = 0;
-  virtual size_t mostBytes() const = 0;        // how much it may ask for
+  virtual size_t mostBytes() const = 0;  // how much it may ask for
 };
 
 }  // namespace outrider::filter

@@ -30,11 +30,11 @@ struct NetworkContext {
 class NetworkFilter {
  public:
   virtual ~NetworkFilter() = default;
-  virtual void onConnected() = 0;                                // transport is up: ALPN and peer are known
-  virtual void onBytes(base::Buffer& in, bool eof) = 0;          // leave in `in` what cannot be taken yet (and pause reading)
+  virtual void onConnected() = 0;                        // transport is up: ALPN and peer are known
+  virtual void onBytes(base::Buffer& in, bool eof) = 0;  // leave in `in` what cannot be taken yet (and pause reading)
   virtual void onFlush(base::Buffer& out) = 0;
   virtual void onRoom() = 0;
-  virtual void onClosed(net::CloseReason reason) = 0;            // the last event
+  virtual void onClosed(net::CloseReason reason) = 0;  // the last event
   // The listener (or the server) drains: finish what is under way, then close. May come at any time, also twice.
   virtual void onDrain() = 0;
   // The listener has a new version of this chain: what starts from now on takes it (the factory is of the same type).
@@ -58,9 +58,9 @@ class TransportFactory {
 // One filter chain of a listener version, as config: immutable, shared by the versions in which it is equal.
 struct ChainPart {
   stream::ListenerInfo info;
-  std::shared_ptr<const TransportFactory> transport;        // null: plain
+  std::shared_ptr<const TransportFactory> transport;  // null: plain
   std::shared_ptr<const NetworkFilterFactory> factory;
-  base::Nanos handshake_timeout = 0;                        // 0: none
+  base::Nanos handshake_timeout = 0;  // 0: none
   uint32_t buffer_limit = 64 * 1024;
 };
 struct NetworkChainTag;
@@ -76,13 +76,13 @@ class NetworkChainOwner {
 
 class NetworkChain final : public net::ConnectionSink, public event::Retired, public base::TaggedNode<NetworkChainTag> {
  public:
-  NetworkChain(WorkerContext& worker, NetworkChainOwner& owner, std::unique_ptr<net::Connection> connection,
-               stream::ConnectionInfo info, ChainRef part);
+  NetworkChain(WorkerContext& worker, NetworkChainOwner& owner, std::unique_ptr<net::Connection> connection, stream::ConnectionInfo info,
+               ChainRef part);
   ~NetworkChain() override;
 
   void start(base::Buffer& prefix);
   void drain();
-  void update(ChainRef part);                // a paired chain of a new listener version
+  void update(ChainRef part);  // a paired chain of a new listener version
   // By the filter: ends the connection. `details` (static) goes to the access log's termination details.
   void closeAfterFlush(base::Nanos linger, std::string_view details = {}, bool peer_is_done = false);
   void closeNow(std::string_view details = {});

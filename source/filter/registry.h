@@ -53,17 +53,17 @@ struct ListenerNeeds {
   struct RdsTable {
     config::RouteTableId id;
     std::string name;
-    std::string source;            // serialized ConfigSource
-    std::string stats_prefix;      // "http.in.rds.main."
+    std::string source;        // serialized ConfigSource
+    std::string stats_prefix;  // "http.in.rds.main."
   };
   // Scopes that SRDS brings.
   struct ScopeSet {
     config::ScopeSetId id;
-    std::string name;              // scoped_routes.name
-    std::string scoped_source;     // serialized ConfigSource of SRDS
-    std::string rds_source;        // serialized ConfigSource of the tables that scopes name
-    std::string resources_locator; // of an xdstp collection; empty: all there are
-    std::string stats_prefix;      // "http.in.scoped_rds.main."
+    std::string name;               // scoped_routes.name
+    std::string scoped_source;      // serialized ConfigSource of SRDS
+    std::string rds_source;         // serialized ConfigSource of the tables that scopes name
+    std::string resources_locator;  // of an xdstp collection; empty: all there are
+    std::string stats_prefix;       // "http.in.scoped_rds.main."
   };
   std::vector<InlineTable> tables;
   std::vector<ScopeSet> scope_sets;

@@ -14,7 +14,7 @@ namespace outrider::filter {
 // A reply's bytes that come piece by piece, under flow control. Owned by the stream once given.
 class BodySource {
  public:
-  enum class State : uint8_t { kMore, kDone, kWait };   // kWait: StreamHandle::resumeBody() says when to ask again
+  enum class State : uint8_t { kMore, kDone, kWait };  // kWait: StreamHandle::resumeBody() says when to ask again
   virtual ~BodySource() = default;
   virtual State read(base::Buffer& out, size_t most) = 0;
 };
@@ -23,20 +23,20 @@ class BodySource {
 struct Reply {
   uint16_t status = 500;
   std::string_view body;
-  std::string_view content_type;           // empty: text/plain
-  std::string_view details;                // Envoy's response code details
-  std::string_view reason;                 // Outrider's reason id (docs/reasons.md)
-  stream::ResponseFlag flag = stream::ResponseFlag::kCount;   // kCount: none
-  int grpc_status = -1;                    // -1: from the HTTP status
-  const http::HeaderMap* headers = nullptr;                   // added to the head; arena object
-  BodySource* source = nullptr;            // instead of `body`
-  bool close = false;                      // H1: close behind it
+  std::string_view content_type;                             // empty: text/plain
+  std::string_view details;                                  // Envoy's response code details
+  std::string_view reason;                                   // Outrider's reason id (docs/reasons.md)
+  stream::ResponseFlag flag = stream::ResponseFlag::kCount;  // kCount: none
+  int grpc_status = -1;                                      // -1: from the HTTP status
+  const http::HeaderMap* headers = nullptr;                  // added to the head; arena object
+  BodySource* source = nullptr;                              // instead of `body`
+  bool close = false;                                        // H1: close behind it
 };
 
 struct [[nodiscard]] Verdict {
   enum class Kind : uint8_t { kNext, kHold, kReply, kRestart };
   Kind kind;
-  const Reply* reply_ = nullptr;           // kReply; arena object
+  const Reply* reply_ = nullptr;  // kReply; arena object
 
   static Verdict next() { return {Kind::kNext}; }
   // Filters after me see nothing more of this direction; I keep getting its events; what I leave in my pipe counts against

@@ -51,7 +51,7 @@ class Random final {
 // Whether exchanges should ask their clients to leave. One for the server, copied to each worker by message.
 struct DrainState {
   bool draining = false;
-  bool immediate = false;            // --drain-strategy immediate
+  bool immediate = false;  // --drain-strategy immediate
   base::Nanos began = 0;
   base::Nanos period = 0;
   // Gradual: the chance grows linearly over the period, so clients do not come back all at once.
@@ -64,13 +64,13 @@ struct DrainState {
 
 struct WorkerContext {
   event::Loop& loop;
-  event::Mailbox& main;              // post config parts there to be destroyed
+  event::Mailbox& main;  // post config parts there to be destroyed
   upstream::ClusterView& clusters;
   config::RouteTables& routes;
   stats::Store& stats;
   Random random;
   DrainState drain;
-  uint32_t slot = 0;                 // stats slot; workers count from 1
+  uint32_t slot = 0;  // stats slot; workers count from 1
 };
 
 }  // namespace outrider::filter

@@ -85,12 +85,15 @@ class Compiler {
       case Operator::kResponseCodeDetails: op_.flag = text == "ALLOW_WHITESPACES"; return {};
       case Operator::kCommonDuration: return duration(text);
       case Operator::kGrpcStatus:
-        if (text.empty() || text == "CAMEL_STRING") op_.unit = 0;
-        else if (text == "SNAKE_STRING") op_.unit = 1;
+        if (text.empty() || text == "CAMEL_STRING")
+          op_.unit = 0;
+        else if (text == "SNAKE_STRING")
+          op_.unit = 1;
         else if (text == "NUMBER") {
           op_.unit = 2;
           op_.number = true;
-        } else return "GRPC_STATUS takes CAMEL_STRING, SNAKE_STRING or NUMBER";
+        } else
+          return "GRPC_STATUS takes CAMEL_STRING, SNAKE_STRING or NUMBER";
         return {};
       case Operator::kPath: return path(text);
       case Operator::kQueryParam: op_.text = text; return {};
@@ -163,14 +166,17 @@ class Compiler {
       for (uint8_t i = 0; i < std::size(kTimePoints); ++i) {
         if (kTimePoints[i] == name) return static_cast<uint8_t>(i + 1);
       }
-      return 0;   // a time point that a filter may set; none does
+      return 0;  // a time point that a filter may set; none does
     };
     op_.from = point(parts[0]);
     op_.to = point(parts[1]);
     if (count == 3) {
-      if (parts[2] == "us") op_.unit = 1;
-      else if (parts[2] == "ns") op_.unit = 2;
-      else if (parts[2] != "ms") return "COMMON_DURATION's precision is ms, us or ns";
+      if (parts[2] == "us")
+        op_.unit = 1;
+      else if (parts[2] == "ns")
+        op_.unit = 2;
+      else if (parts[2] != "ms")
+        return "COMMON_DURATION's precision is ms, us or ns";
     }
     return {};
   }

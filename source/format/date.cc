@@ -177,7 +177,7 @@ void DateFormat::print(base::Nanos since_epoch, Text& out) const {
       default: {
         char* to = out.room(128);
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"   // one conversion, checked when the format was compiled
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"  // one conversion, checked when the format was compiled
         out.commit(std::strftime(to, 128, piece.text.c_str(), &tm));
 #pragma GCC diagnostic pop
       }

@@ -17,13 +17,13 @@ class DateFormat final {
   // An empty format is Envoy's default: 2018-12-18T11:00:00.123Z (a local one ends with its offset, +0100).
   explicit DateFormat(std::string_view format = {}, bool local = false);
   void print(base::Nanos since_epoch, Text& out) const;
-  bool hasNewline() const { return has_newline_; }   // %n: not allowed where the text may become a header
+  bool hasNewline() const { return has_newline_; }  // %n: not allowed where the text may become a header
 
  private:
   struct Piece {
-    char letter;         // 0: literal
-    int digits;          // for 'f'
-    std::string text;    // literal, or what strftime gets
+    char letter;       // 0: literal
+    int digits;        // for 'f'
+    std::string text;  // literal, or what strftime gets
   };
   void add(std::string_view format, size_t& at);
   std::vector<Piece> pieces_;

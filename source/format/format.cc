@@ -22,7 +22,8 @@ bool put(std::string_view text, Text& out, uint32_t most = UINT32_MAX) {
 bool putWithoutSpaces(std::string_view text, Text& out) {
   const size_t at = out.size();
   if (!put(text, out)) return false;
-  std::replace_if(out.data() + at, out.data() + out.size(), [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }, '_');
+  std::replace_if(
+      out.data() + at, out.data() + out.size(), [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }, '_');
   return true;
 }
 
@@ -127,8 +128,7 @@ std::string_view withoutPort(std::string_view host) {
 // A server name that is no host name must not forge a line: it is marked, and its bytes that no host name has are replaced.
 bool putServerName(std::string_view name, Text& out) {
   const auto strange = [](char c) {
-    return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '*' ||
-             c == '_');
+    return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '*' || c == '_');
   };
   if (std::none_of(name.begin(), name.end(), strange)) return put(name, out);
   put("invalid:", out);
@@ -138,9 +138,9 @@ bool putServerName(std::string_view name, Text& out) {
   return true;
 }
 
-constexpr const char* kGrpcCamel[] = {"OK",       "Canceled",      "Unknown",           "InvalidArgument",    "DeadlineExceeded",
-                                      "NotFound", "AlreadyExists", "PermissionDenied",  "ResourceExhausted",  "FailedPrecondition",
-                                      "Aborted",  "OutOfRange",    "Unimplemented",     "Internal",           "Unavailable",
+constexpr const char* kGrpcCamel[] = {"OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+                                      "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+                                      "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
                                       "DataLoss", "Unauthenticated"};
 constexpr const char* kGrpcSnake[] = {"OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
                                       "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
@@ -161,7 +161,10 @@ int grpcOfHttp(uint16_t status) {
     case 401: return 16;
     case 403: return 7;
     case 404: return 12;
-    case 429: case 502: case 503: case 504: return 14;
+    case 429:
+    case 502:
+    case 503:
+    case 504: return 14;
     default: return 2;
   }
 }
@@ -195,7 +198,7 @@ base::Nanos timePoint(const stream::StreamInfo& info, uint8_t point) {
     case 9: return info.last_upstream_rx;
     case 10: return info.first_downstream_tx;
     case 11: return info.last_downstream_tx;
-    default: return 0;   // connection times of the upstream are not measured per exchange
+    default: return 0;  // connection times of the upstream are not measured per exchange
   }
 }
 
@@ -225,23 +228,36 @@ bool putTls(Operator code, const stream::SecurityInfo* tls, const DateFormat* da
     return true;
   };
   switch (code) {
-    case Operator::kPeerUriSan: case Operator::kUpstreamPeerUriSan: return putList(tls->peer_uri_sans, out);
-    case Operator::kPeerDnsSan: case Operator::kUpstreamPeerDnsSan: return putList(tls->peer_dns_sans, out);
-    case Operator::kPeerIpSan: case Operator::kUpstreamPeerIpSan: return putList(tls->peer_ip_sans, out);
-    case Operator::kPeerSubject: case Operator::kUpstreamPeerSubject: return put(tls->peer_subject, out);
-    case Operator::kPeerIssuer: case Operator::kUpstreamPeerIssuer: return put(tls->peer_issuer, out);
+    case Operator::kPeerUriSan:
+    case Operator::kUpstreamPeerUriSan: return putList(tls->peer_uri_sans, out);
+    case Operator::kPeerDnsSan:
+    case Operator::kUpstreamPeerDnsSan: return putList(tls->peer_dns_sans, out);
+    case Operator::kPeerIpSan:
+    case Operator::kUpstreamPeerIpSan: return putList(tls->peer_ip_sans, out);
+    case Operator::kPeerSubject:
+    case Operator::kUpstreamPeerSubject: return put(tls->peer_subject, out);
+    case Operator::kPeerIssuer:
+    case Operator::kUpstreamPeerIssuer: return put(tls->peer_issuer, out);
     case Operator::kPeerSerial: return put(tls->peer_serial, out);
     case Operator::kPeerFingerprint256: return put(tls->peer_fingerprint_256, out);
     case Operator::kPeerFingerprint1: return put(tls->peer_fingerprint_1, out);
-    case Operator::kPeerCert: case Operator::kUpstreamPeerCert: return put(tls->peer_pem, out);
-    case Operator::kPeerCertStart: case Operator::kUpstreamPeerCertStart: return time(tls->peer_valid_from);
-    case Operator::kPeerCertEnd: case Operator::kUpstreamPeerCertEnd: return time(tls->peer_valid_to);
-    case Operator::kLocalUriSan: case Operator::kUpstreamLocalUriSan: return putList(tls->local_uri_sans, out);
-    case Operator::kLocalDnsSan: case Operator::kUpstreamLocalDnsSan: return putList(tls->local_dns_sans, out);
+    case Operator::kPeerCert:
+    case Operator::kUpstreamPeerCert: return put(tls->peer_pem, out);
+    case Operator::kPeerCertStart:
+    case Operator::kUpstreamPeerCertStart: return time(tls->peer_valid_from);
+    case Operator::kPeerCertEnd:
+    case Operator::kUpstreamPeerCertEnd: return time(tls->peer_valid_to);
+    case Operator::kLocalUriSan:
+    case Operator::kUpstreamLocalUriSan: return putList(tls->local_uri_sans, out);
+    case Operator::kLocalDnsSan:
+    case Operator::kUpstreamLocalDnsSan: return putList(tls->local_dns_sans, out);
     case Operator::kLocalSubject: return put(tls->local_subject, out);
-    case Operator::kTlsVersion: case Operator::kUpstreamTlsVersion: return put(tls->version, out);
-    case Operator::kTlsCipher: case Operator::kUpstreamTlsCipher: return put(tls->cipher, out);
-    case Operator::kTlsSessionId: case Operator::kUpstreamTlsSessionId: return put(tls->session_id, out);
+    case Operator::kTlsVersion:
+    case Operator::kUpstreamTlsVersion: return put(tls->version, out);
+    case Operator::kTlsCipher:
+    case Operator::kUpstreamTlsCipher: return put(tls->cipher, out);
+    case Operator::kTlsSessionId:
+    case Operator::kUpstreamTlsSessionId: return put(tls->session_id, out);
     default: return false;
   }
 }
@@ -362,18 +378,36 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kGrpcStatusNumber: return putGrpc(in, 2, out);
     case Operator::kAccessLogType: return put(in.log_type, out);
     case Operator::kLocalReplyBody: out.add(in.local_reply_body); return true;
-    case Operator::kPeerUriSan: case Operator::kPeerDnsSan: case Operator::kPeerIpSan: case Operator::kPeerSubject:
-    case Operator::kPeerIssuer: case Operator::kPeerSerial: case Operator::kPeerFingerprint256:
-    case Operator::kPeerFingerprint1: case Operator::kPeerCert: case Operator::kPeerCertStart: case Operator::kPeerCertEnd:
-    case Operator::kLocalUriSan: case Operator::kLocalDnsSan: case Operator::kLocalSubject: case Operator::kTlsVersion:
-    case Operator::kTlsCipher: case Operator::kTlsSessionId:
-      return connection != nullptr && putTls(code, connection->tls, date.get(), out);
-    case Operator::kUpstreamPeerUriSan: case Operator::kUpstreamPeerDnsSan: case Operator::kUpstreamPeerIpSan:
-    case Operator::kUpstreamPeerSubject: case Operator::kUpstreamPeerIssuer: case Operator::kUpstreamPeerCert:
-    case Operator::kUpstreamPeerCertStart: case Operator::kUpstreamPeerCertEnd: case Operator::kUpstreamLocalUriSan:
-    case Operator::kUpstreamLocalDnsSan: case Operator::kUpstreamTlsVersion: case Operator::kUpstreamTlsCipher:
-    case Operator::kUpstreamTlsSessionId:
-      return putTls(code, info.upstream_tls, date.get(), out);
+    case Operator::kPeerUriSan:
+    case Operator::kPeerDnsSan:
+    case Operator::kPeerIpSan:
+    case Operator::kPeerSubject:
+    case Operator::kPeerIssuer:
+    case Operator::kPeerSerial:
+    case Operator::kPeerFingerprint256:
+    case Operator::kPeerFingerprint1:
+    case Operator::kPeerCert:
+    case Operator::kPeerCertStart:
+    case Operator::kPeerCertEnd:
+    case Operator::kLocalUriSan:
+    case Operator::kLocalDnsSan:
+    case Operator::kLocalSubject:
+    case Operator::kTlsVersion:
+    case Operator::kTlsCipher:
+    case Operator::kTlsSessionId: return connection != nullptr && putTls(code, connection->tls, date.get(), out);
+    case Operator::kUpstreamPeerUriSan:
+    case Operator::kUpstreamPeerDnsSan:
+    case Operator::kUpstreamPeerIpSan:
+    case Operator::kUpstreamPeerSubject:
+    case Operator::kUpstreamPeerIssuer:
+    case Operator::kUpstreamPeerCert:
+    case Operator::kUpstreamPeerCertStart:
+    case Operator::kUpstreamPeerCertEnd:
+    case Operator::kUpstreamLocalUriSan:
+    case Operator::kUpstreamLocalDnsSan:
+    case Operator::kUpstreamTlsVersion:
+    case Operator::kUpstreamTlsCipher:
+    case Operator::kUpstreamTlsSessionId: return putTls(code, info.upstream_tls, date.get(), out);
   }
   OUTRIDER_UNREACHABLE();
 }

@@ -23,10 +23,10 @@ namespace outrider::format {
 struct Input {
   const http::RequestHead* request = nullptr;
   const http::ResponseHead* response = nullptr;
-  const http::HeaderMap* trailers = nullptr;      // of the response
+  const http::HeaderMap* trailers = nullptr;  // of the response
   const stream::StreamInfo& info;
   std::string_view local_reply_body = {};
-  std::string_view log_type = "NotSet";           // %ACCESS_LOG_TYPE%
+  std::string_view log_type = "NotSet";  // %ACCESS_LOG_TYPE%
 };
 
 struct Op {
@@ -54,7 +54,7 @@ class Format final {
   bool constant() const { return ops_.empty() || (ops_.size() == 1 && ops_[0].code == Operator::kLiteral); }
   std::string_view constantText() const { return ops_.empty() ? std::string_view() : std::string_view(ops_[0].text); }
   const std::vector<Op>& ops() const { return ops_; }
-  bool printsNewline() const { return newline_; }   // a date with %n: not for headers
+  bool printsNewline() const { return newline_; }  // a date with %n: not for headers
   // Operators that Envoy has and that print "-" here.
   const std::vector<std::string>& withoutData() const { return without_data_; }
 

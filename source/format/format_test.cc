@@ -11,7 +11,7 @@ class FormatTest : public testing::Test {
  protected:
   FormatTest() {
     info_.connection = &connection_;
-    info_.start_wall = 1545129600 * base::kSecond + 123'456'789;   // 2018-12-18T10:40:00
+    info_.start_wall = 1545129600 * base::kSecond + 123'456'789;  // 2018-12-18T10:40:00
     info_.start = 10 * base::kSecond;
     request_.method = "GET";
     request_.authority = "h.test";
@@ -171,8 +171,9 @@ TEST_F(FormatTest, JsonOmitsWhatIsMissingAsEnvoyDoes) {
                                 list({object({"n"}, {none}), object({"p"}, {text("%PROTOCOL%")}), list({})}),
                                 text("%REQ(none)%%REQ(none)%"), text(""), text("%LOCAL_REPLY_BODY%")});
   EXPECT_EQ(json(root, true), "{\"b\":[],\"c\":[],\"g\":[{\"p\":\"HTTP/1.1\"},[]],\"y\":\"\",\"z\":\"\",\"zz\":\"\"}\n");
-  EXPECT_EQ(json(root), "{\"a\":{\"n\":null},\"b\":[null],\"c\":[],\"d\":{\"e\":{\"f\":null}},\"g\":[{\"n\":null},{\"p\":\"HTTP/1.1\"},[]],"
-                        "\"y\":\"--\",\"z\":\"\",\"zz\":\"\"}\n");
+  EXPECT_EQ(json(root),
+            "{\"a\":{\"n\":null},\"b\":[null],\"c\":[],\"d\":{\"e\":{\"f\":null}},\"g\":[{\"n\":null},{\"p\":\"HTTP/1.1\"},[]],"
+            "\"y\":\"--\",\"z\":\"\",\"zz\":\"\"}\n");
   EXPECT_EQ(json(object({"n"}, {none}), true), "{}\n");
 }
 
@@ -203,7 +204,7 @@ TEST_F(FormatTest, QueryParametersAreFoundByName) {
   EXPECT_EQ(print("%QUERY_PARAM(one)% %QUERY_PARAM(two)% %QUERY_PARAM(three):2% %QUERY_PARAM(four)%"), "1 - x% -");
   EXPECT_EQ(print("%QUERY_PARAMS%"), "one=1&two&three=x%20y");
   EXPECT_EQ(print("%QUERY_PARAMS(DECODED)%"), "one=1&two&three=x y");
-  request_.path = "/a?x=%0a%00";   // what would break a line stays as it is
+  request_.path = "/a?x=%0a%00";  // what would break a line stays as it is
   EXPECT_EQ(print("%QUERY_PARAMS(DECODED)%"), "x=%0a%00");
   request_.path = "/a";
   EXPECT_EQ(print("%QUERY_PARAMS% %QUERY_PARAM(x)%"), "- -");

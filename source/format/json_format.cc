@@ -203,11 +203,13 @@ bool JsonFormat::printDense(const Item& item, const Input& in, Text& out) {
     const size_t at = out.size();
     if (any) out.add(',');
     out.add(each.key);
-    if (printDense(each, in, out)) any = true;
-    else out.truncate(at);
+    if (printDense(each, in, out))
+      any = true;
+    else
+      out.truncate(at);
   }
   out.add(list ? ']' : '}');
-  if (list || any) return true;   // an empty list stays, as Envoy
+  if (list || any) return true;  // an empty list stays, as Envoy
   out.truncate(before);
   return false;
 }

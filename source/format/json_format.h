@@ -18,8 +18,8 @@ struct JsonNode {
   Kind kind = Kind::kNull;
   bool boolean = false;
   double number = 0;
-  std::string text;                       // a format string
-  std::vector<std::string> keys;          // kObject, beside children
+  std::string text;               // a format string
+  std::vector<std::string> keys;  // kObject, beside children
   std::vector<JsonNode> children;
   bool operator==(const JsonNode&) const = default;
 };
@@ -34,14 +34,14 @@ class JsonFormat final {
 
  private:
   struct Piece {
-    std::string literal;      // printed first
-    std::vector<Op> ops;      // empty: literal only
+    std::string literal;  // printed first
+    std::vector<Op> ops;  // empty: literal only
   };
   // The same as a tree, for lines with gaps.
   struct Item {
     enum class Kind : uint8_t { kLiteral, kValue, kNull, kList, kObject };
     Kind kind = Kind::kLiteral;
-    std::string key;          // "\"name\":" in an object
+    std::string key;  // "\"name\":" in an object
     std::string literal;
     std::vector<Op> ops;
     std::vector<Item> items;

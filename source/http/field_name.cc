@@ -20,14 +20,22 @@ std::string_view statusText(const ResponseHead& head) {
 FieldName::FieldName(std::string_view name) : name_(name) {
   for (char& c : name_) c = lowerAscii(c);
   id_ = headerId(name_);
-  if (name_ == ":method") kind_ = Kind::kMethod;
-  else if (name_ == ":scheme") kind_ = Kind::kScheme;
-  else if (name_ == ":authority" || name_ == "host") kind_ = Kind::kAuthority;
-  else if (name_ == ":path") kind_ = Kind::kPath;
-  else if (name_ == ":status") kind_ = Kind::kStatus;
-  else if (name_ == ":protocol") kind_ = Kind::kProtocol;
-  else if (name_ == "upgrade") kind_ = Kind::kUpgrade;
-  else if (name_ == "connection") kind_ = Kind::kConnection;
+  if (name_ == ":method")
+    kind_ = Kind::kMethod;
+  else if (name_ == ":scheme")
+    kind_ = Kind::kScheme;
+  else if (name_ == ":authority" || name_ == "host")
+    kind_ = Kind::kAuthority;
+  else if (name_ == ":path")
+    kind_ = Kind::kPath;
+  else if (name_ == ":status")
+    kind_ = Kind::kStatus;
+  else if (name_ == ":protocol")
+    kind_ = Kind::kProtocol;
+  else if (name_ == "upgrade")
+    kind_ = Kind::kUpgrade;
+  else if (name_ == "connection")
+    kind_ = Kind::kConnection;
 }
 
 // What stands beside the fields; nullopt: look among them.
@@ -79,9 +87,7 @@ Value FieldName::in(const RequestHead& head) const {
   return beside.has_value() ? *beside : in(head.headers);
 }
 
-Value FieldName::in(const ResponseHead& head) const {
-  return kind_ == Kind::kStatus ? Value(statusText(head)) : in(head.headers);
-}
+Value FieldName::in(const ResponseHead& head) const { return kind_ == Kind::kStatus ? Value(statusText(head)) : in(head.headers); }
 
 Value FieldName::firstIn(const HeaderMap& headers) const {
   const Header* header = id_ != HeaderId::kUnknown ? headers.find(id_) : headers.find(std::string_view(name_));

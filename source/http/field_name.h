@@ -15,14 +15,14 @@ namespace outrider::http {
 class FieldName final {
  public:
   FieldName() = default;
-  explicit FieldName(std::string_view name);   // any case; ":path", "host" and ":authority" are understood
+  explicit FieldName(std::string_view name);  // any case; ":path", "host" and ":authority" are understood
   const std::string& name() const { return name_; }
 
   HeaderId id() const { return id_; }
 
   // All values, joined with ','; nullopt: absent.
   std::optional<std::string_view> in(const RequestHead& head) const;
-  std::optional<std::string_view> in(const ResponseHead& head) const;   // :status, printed into the arena
+  std::optional<std::string_view> in(const ResponseHead& head) const;  // :status, printed into the arena
   std::optional<std::string_view> in(const HeaderMap& headers) const;
   // The first value only.
   std::optional<std::string_view> firstIn(const RequestHead& head) const;
@@ -62,7 +62,7 @@ class FieldName final {
   }
   std::optional<std::optional<std::string_view>> pseudo(const RequestHead& head) const;
   enum class Kind : uint8_t { kField, kMethod, kScheme, kAuthority, kPath, kStatus, kProtocol, kUpgrade, kConnection };
-  std::string name_;   // lower case
+  std::string name_;  // lower case
   HeaderId id_ = HeaderId::kUnknown;
   Kind kind_ = Kind::kField;
 };

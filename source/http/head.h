@@ -22,18 +22,18 @@ inline std::string_view protocolName(Protocol protocol) {
 struct RequestHead {
   explicit RequestHead(base::Arena& arena) : headers(arena) {}
 
-  std::string_view method;      // case-sensitive token
-  std::string_view scheme;      // "http" or "https", lower case; what the transport says for H1
-  std::string_view authority;   // Host field or :authority; never among `headers`
-  std::string_view path;        // origin form with query ("/a?b"); "*" for OPTIONS *; empty for CONNECT
+  std::string_view method;     // case-sensitive token
+  std::string_view scheme;     // "http" or "https", lower case; what the transport says for H1
+  std::string_view authority;  // Host field or :authority; never among `headers`
+  std::string_view path;       // origin form with query ("/a?b"); "*" for OPTIONS *; empty for CONNECT
   Protocol protocol = Protocol::kHttp11;
-  bool expect_continue = false; // had `expect: 100-continue`
-  bool keep_alive = true;       // H1: the client allows another request on this connection
-  bool absolute_form = false;   // H1: the target was in absolute form
+  bool expect_continue = false;  // had `expect: 100-continue`
+  bool keep_alive = true;        // H1: the client allows another request on this connection
+  bool absolute_form = false;    // H1: the target was in absolute form
   // Value of an H1 `upgrade` that `connection` names, or H2's :protocol; empty when none. The codec leaves it here and takes
   // `upgrade` and `connection` out of `headers`.
   std::string_view upgrade;
-  uint32_t wire_bytes = 0;      // size of the head as received
+  uint32_t wire_bytes = 0;  // size of the head as received
   HeaderMap headers;
 
   bool isHead() const { return method == "HEAD"; }
@@ -53,7 +53,7 @@ struct ResponseHead {
 
   uint16_t status = 0;
   Protocol protocol = Protocol::kHttp11;
-  bool keep_alive = true;       // H1: the connection may serve another request after this answer
+  bool keep_alive = true;  // H1: the connection may serve another request after this answer
   uint32_t wire_bytes = 0;
   HeaderMap headers;
 };

@@ -44,9 +44,7 @@ constexpr auto kLookup = makeTable();
 
 }  // namespace
 
-std::string_view headerName(HeaderId id) {
-  return id == HeaderId::kUnknown ? std::string_view() : kNames[static_cast<size_t>(id)];
-}
+std::string_view headerName(HeaderId id) { return id == HeaderId::kUnknown ? std::string_view() : kNames[static_cast<size_t>(id)]; }
 
 uint8_t headerPolicy(HeaderId id) { return id == HeaderId::kUnknown ? 0 : kPolicies[static_cast<size_t>(id)]; }
 

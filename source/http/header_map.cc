@@ -43,8 +43,7 @@ Header* HeaderMap::find(std::string_view name) {
   if (id != HeaderId::kUnknown) return find(id);
   for (uint32_t i = 0; i < size_; ++i) {
     Header& header = entries_[i];
-    if (header.name_data != nullptr && header.name_size == name.size() &&
-        std::memcmp(header.name_data, name.data(), name.size()) == 0) {
+    if (header.name_data != nullptr && header.name_size == name.size() && std::memcmp(header.name_data, name.data(), name.size()) == 0) {
       return &header;
     }
   }
@@ -152,8 +151,7 @@ void HeaderMap::clear() {
 
 void HeaderMap::copyFrom(const HeaderMap& other) {
   other.forEach([&](const Header& header) {
-    push(header.id, header.id == HeaderId::kUnknown ? arena_.copy(header.name()) : headerName(header.id),
-         arena_.copy(header.value()));
+    push(header.id, header.id == HeaderId::kUnknown ? arena_.copy(header.name()) : headerName(header.id), arena_.copy(header.value()));
   });
 }
 

@@ -13,12 +13,12 @@
 namespace outrider::http {
 
 struct Header {
-  const char* name_data;   // null: removed
+  const char* name_data;  // null: removed
   const char* value_data;
   uint32_t value_size;
   uint16_t name_size;
   HeaderId id;
-  uint8_t next;            // index + 1 of the next entry with the same known id, 0 at the end, 255: look onward by scan
+  uint8_t next;  // index + 1 of the next entry with the same known id, 0 at the end, 255: look onward by scan
 
   std::string_view name() const { return {name_data, name_size}; }
   std::string_view value() const { return {value_data, value_size}; }
@@ -68,7 +68,7 @@ class HeaderMap final {
   // All values of a name joined with ',' (as Envoy's matchers see them); a copy only when there are several.
   std::string_view getAll(std::string_view lower_name, bool& present) const;
 
-  size_t remove(HeaderId id);                 // returns how many went
+  size_t remove(HeaderId id);  // returns how many went
   size_t remove(std::string_view lower_name);
   // Removes each entry for which drop(const Header&) says true.
   template <class Fn>
@@ -108,7 +108,7 @@ class HeaderMap final {
 
   base::Arena& arena_;
   Header* entries_ = nullptr;
-  uint32_t size_ = 0;       // with holes
+  uint32_t size_ = 0;  // with holes
   uint32_t capacity_ = 0;
   uint32_t live_ = 0;
   size_t bytes_ = 0;

@@ -27,7 +27,7 @@ class Pipe final {
   base::Buffer& pending() { return pending_; }
   size_t size() const { return pending_.size(); }
   bool full() const { return full_; }
-  bool last() const { return last_; }            // no more bytes will be written
+  bool last() const { return last_; }  // no more bytes will be written
   void finish() { last_ = true; }
   bool drained() const { return last_ && pending_.empty(); }
 

@@ -45,7 +45,7 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
       const std::string_view so_far = bytes_.linear(std::min(bytes_.size(), base::kBlockSize));
       switch (filters_[next_]->onBytes(so_far, eof, first_)) {
         case filter::ListenerFilter::Answer::kMore:
-          if (eof || bytes_.size() >= base::kBlockSize) break;   // cannot become more: it knows what it knows
+          if (eof || bytes_.size() >= base::kBlockSize) break;  // cannot become more: it knows what it knows
           return;
         case filter::ListenerFilter::Answer::kDone: break;
         case filter::ListenerFilter::Answer::kClose: give(false); return;
@@ -122,8 +122,8 @@ void ActiveListener::apply(ListenerVersionRef version, base::Nanos drain_time, D
   std::vector<std::unique_ptr<ActiveChain>> former;
   former.swap(chains_);
   for (const ListenerVersion::Chain& next : version->chains) {
-    const auto same = std::find_if(former.begin(), former.end(),
-                                   [&](const auto& old) { return old != nullptr && next.succeeds(old->spec); });
+    const auto same =
+        std::find_if(former.begin(), former.end(), [&](const auto& old) { return old != nullptr && next.succeeds(old->spec); });
     if (same == former.end()) {
       auto chain = std::make_unique<ActiveChain>();
       chain->part = config::makePart<filter::ChainPart>(next.part, worker_.main);
@@ -220,8 +220,8 @@ void ActiveListener::refuse(int fd) {
   forget();
 }
 
-void ActiveListener::start(int fd, const base::Address& local, const base::Address& remote,
-                           const filter::FirstBytes& first, base::Buffer& prefix) {
+void ActiveListener::start(int fd, const base::Address& local, const base::Address& remote, const filter::FirstBytes& first,
+                           base::Buffer& prefix) {
   const base::Address& to = first.original_destination.valid() ? first.original_destination : local;
   int index = version_->matcher.find({to, remote, remote, &first});
   if (index == ChainMatcher::kNoChain) index = version_->default_chain;

@@ -43,7 +43,7 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
   void onEmpty(std::function<void()> fn) { on_empty_ = std::move(fn); }
 
  private:
-  class Pending;                               // a connection whose first bytes are looked at
+  class Pending;  // a connection whose first bytes are looked at
   struct PendingTag;
   struct ActiveChain {
     ListenerVersion::Chain spec;
@@ -51,13 +51,12 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
     base::IntrusiveList<filter::NetworkChain, filter::NetworkChainTag> connections;
   };
 
-  struct OldChains;                            // of one former version
+  struct OldChains;  // of one former version
 
   void onAccepted(int fd, const base::Address& remote) override;
   void onAcceptFailed(int error) override;
   void onChainClosed(filter::NetworkChain& chain, net::CloseReason reason) override;
-  void start(int fd, const base::Address& local, const base::Address& remote, const filter::FirstBytes& first,
-             base::Buffer& prefix);
+  void start(int fd, const base::Address& local, const base::Address& remote, const filter::FirstBytes& first, base::Buffer& prefix);
   void refuse(int fd);
   void log(stream::StreamInfo& info, const stream::ConnectionInfo& connection, base::Nanos started) const;
   void forget();
@@ -66,8 +65,8 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
   filter::WorkerContext& worker_;
   ConnectionLimit& limit_;
   ListenerVersionRef version_;
-  std::vector<std::unique_ptr<ActiveChain>> chains_;     // of the current version, by its indexes
-  std::vector<std::unique_ptr<OldChains>> old_chains_;   // draining
+  std::vector<std::unique_ptr<ActiveChain>> chains_;    // of the current version, by its indexes
+  std::vector<std::unique_ptr<OldChains>> old_chains_;  // draining
   std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
   std::vector<std::shared_ptr<net::ListenSocket>> sockets_;
   base::IntrusiveList<Pending, PendingTag> pending_;

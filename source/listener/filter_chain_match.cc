@@ -23,7 +23,7 @@ struct ChainMatcher::Node {
   };
   std::vector<Range> ranges;
   std::unique_ptr<Node> any;
-  int chain = kNoChain;      // at kEnd
+  int chain = kNoChain;  // at kEnd
 
   Node& child(const std::string& value) {
     auto& slot = values[value];
@@ -84,8 +84,7 @@ bool ChainMatcher::insert(Node& node, int step, const ChainMatchSpec& spec, int 
     case kAddress: return overRanges(spec.prefix_ranges);
     case kServerName: return overValues(spec.server_names);
     case kTransport:
-      return overValues(spec.transport_protocol.empty() ? std::vector<std::string>()
-                                                        : std::vector<std::string>{spec.transport_protocol});
+      return overValues(spec.transport_protocol.empty() ? std::vector<std::string>() : std::vector<std::string>{spec.transport_protocol});
     case kAlpn: return overValues(spec.application_protocols);
     case kDirectSource: return overRanges(spec.direct_source_ranges);
     case kSourceType:

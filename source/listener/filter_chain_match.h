@@ -18,9 +18,9 @@ namespace outrider::listener {
 enum class SourceType : uint8_t { kAny, kSameIpOrLoopback, kExternal };
 
 struct ChainMatchSpec {
-  uint32_t destination_port = 0;                    // 0: any
+  uint32_t destination_port = 0;  // 0: any
   std::vector<base::CidrRange> prefix_ranges;
-  std::vector<std::string> server_names;            // "a.b", "*.b"
+  std::vector<std::string> server_names;  // "a.b", "*.b"
   std::string transport_protocol;
   std::vector<std::string> application_protocols;
   std::vector<base::CidrRange> direct_source_ranges;
@@ -47,7 +47,7 @@ class ChainMatcher final {
 
   // Chain `index` matches what `spec` says. Two chains that match the same are a problem at the current path.
   void add(const ChainMatchSpec& spec, int index, config::Problems& problems);
-  int find(const ChainMatchInput& input) const;     // kNoChain: none (the default chain, if any)
+  int find(const ChainMatchInput& input) const;  // kNoChain: none (the default chain, if any)
   bool needsFirstBytes() const { return needs_first_bytes_; }
 
  private:

@@ -7,10 +7,7 @@
 namespace outrider::listener {
 
 ListenerManager::ListenerManager(stats::Store& stats, size_t workers, Post post, base::Nanos drain_time)
-    : stats_(stats.scope("listener_manager.", kManagerTable)),
-      workers_(workers),
-      post_(std::move(post)),
-      drain_time_(drain_time) {
+    : stats_(stats.scope("listener_manager.", kManagerTable)), workers_(workers), post_(std::move(post)), drain_time_(drain_time) {
   stats_.set(ManagerStat::kActive, 0);
   stats_.set(ManagerStat::kWarming, 0);
   stats_.set(ManagerStat::kDraining, 0);
@@ -77,8 +74,8 @@ absl::Status ListenerManager::put(ListenerVersionRef version) {
   Entity& entity = at->second;
   const ListenerVersion& before = *entity.active.version;
   change->id = entity.id;
-  const bool same_sockets = before.addresses == version->addresses && before.options == version->options &&
-                            before.bind_to_port == version->bind_to_port;
+  const bool same_sockets =
+      before.addresses == version->addresses && before.options == version->options && before.bind_to_port == version->bind_to_port;
   if (!same_sockets) {
     Sockets sockets;
     if (absl::Status status = openSockets(*version, entity.active.sockets, sockets); !status.ok()) {

@@ -29,7 +29,7 @@ class ListenerManager final {
   // Sockets that listeners gave up stay open for those that come in the same batch of changes. To be called after the batch, also
   // when the manager is gone.
   std::function<void()> closeLeft() const;
-  void stopAll(bool inbound_only);             // closes the sockets; connections stay
+  void stopAll(bool inbound_only);  // closes the sockets; connections stay
 
   struct Active {
     ListenerVersionRef version;
@@ -54,7 +54,7 @@ class ListenerManager final {
   const size_t workers_;
   Post post_;
   const base::Nanos drain_time_;
-  const std::shared_ptr<Sockets> left_ = std::make_shared<Sockets>();   // no listener's any more
+  const std::shared_ptr<Sockets> left_ = std::make_shared<Sockets>();  // no listener's any more
   // Of earlier batches: open until the last worker has read that they are gone. Who comes back meanwhile gets them again; each
   // worker reads of the end first and of the beginning then.
   using Closing = std::vector<std::weak_ptr<net::ListenSocket>>;

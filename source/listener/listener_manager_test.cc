@@ -15,7 +15,9 @@ struct OtherFilter final : filter::NetworkFilterFactory {
 
 class ListenerManagerTest : public ::testing::Test {
  protected:
-  ListenerManagerTest() : manager_(stats_, 2, [this](auto change) { changes_.push_back(std::move(change)); }, base::kSecond) {}
+  ListenerManagerTest()
+      : manager_(
+            stats_, 2, [this](auto change) { changes_.push_back(std::move(change)); }, base::kSecond) {}
 
   std::shared_ptr<ListenerVersion> version(std::string name, const base::Address& address, std::vector<std::string> chains = {"c"}) {
     auto out = std::make_shared<ListenerVersion>();
@@ -54,7 +56,7 @@ TEST_F(ListenerManagerTest, WhatNobodyTookOverIsClosedAfterTheBatch) {
   ASSERT_TRUE(manager_.put(version("a", loopback(0))).ok());
   const std::weak_ptr<net::ListenSocket> socket = manager_.active()[0].sockets[0];
   ASSERT_TRUE(manager_.remove("a", base::kSecond).ok());
-  changes_.clear();   // the workers have heard of it
+  changes_.clear();  // the workers have heard of it
   EXPECT_FALSE(socket.expired());
   manager_.closeLeft()();
   EXPECT_TRUE(socket.expired());
@@ -64,7 +66,7 @@ TEST_F(ListenerManagerTest, AListenerComesBackBeforeAWorkerHasReadThatItIsGone) 
   ASSERT_TRUE(manager_.put(version("a", loopback(0))).ok());
   const base::Address at = manager_.active()[0].sockets[0]->local();
   ASSERT_TRUE(manager_.remove("a", base::kSecond).ok());
-  manager_.closeLeft()();   // the batch is over, and its letters still lie in the workers' mailboxes
+  manager_.closeLeft()();  // the batch is over, and its letters still lie in the workers' mailboxes
   const absl::Status status = manager_.put(version("a", at));
   ASSERT_TRUE(status.ok()) << status;
   const auto socket = manager_.active()[0].sockets[0];
@@ -114,12 +116,12 @@ TEST_F(ListenerManagerTest, AChainSucceedsAnotherOnlyWhereConnectionsMayStay) {
   const auto one = version("a", loopback(0), {"c"});
   const auto two = version("a", loopback(0), {"c"});
   EXPECT_TRUE(two->chains[0].succeeds(one->chains[0]));
-  two->chains[0].admission = 1;   // who may connect has changed
+  two->chains[0].admission = 1;  // who may connect has changed
   EXPECT_FALSE(two->chains[0].succeeds(one->chains[0]));
   two->chains[0].admission = 0;
   auto part = std::make_shared<filter::ChainPart>(*two->chains[0].part);
   part->factory = std::make_shared<OtherFilter>();
-  two->chains[0].part = part;     // a filter that cannot take them over
+  two->chains[0].part = part;  // a filter that cannot take them over
   EXPECT_FALSE(two->chains[0].succeeds(one->chains[0]));
 
   const auto unnamed = version("a", loopback(0), {""});

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/tls.pb.h"
 #include "source/config/any.h"
@@ -16,9 +16,7 @@ namespace core = envoy::config::core::v3;
 
 namespace {
 
-base::Nanos nanosOf(const google::protobuf::Duration& duration) {
-  return duration.seconds() * base::kSecond + duration.nanos();
-}
+base::Nanos nanosOf(const google::protobuf::Duration& duration) { return duration.seconds() * base::kSecond + duration.nanos(); }
 
 std::string statName(const base::Address& address) {
   std::string name = address.str();
@@ -185,7 +183,8 @@ class Parser {
       version_.default_chain = static_cast<int>(version_.chains.size());
       version_.chains.push_back(std::move(next));
     }
-    if (version_.chains.empty()) problems_.addAt("filter_chains", {}, "has no filter chain; at least one, or default_filter_chain, must be set");
+    if (version_.chains.empty())
+      problems_.addAt("filter_chains", {}, "has no filter chain; at least one, or default_filter_chain, must be set");
   }
 
   std::vector<base::CidrRange> ranges(std::string_view field, const google::protobuf::RepeatedPtrField<core::CidrRange>& in) {
@@ -258,8 +257,8 @@ class Parser {
       }
     }
     if (in.filters_size() != 1) {
-      problems_.addAt("filters", absl::StrCat(in.filters_size(), " filters"),
-                      "a chain must have exactly one network filter", "http_connection_manager or tcp_proxy");
+      problems_.addAt("filters", absl::StrCat(in.filters_size(), " filters"), "a chain must have exactly one network filter",
+                      "http_connection_manager or tcp_proxy");
     }
     for (int i = 0; i < in.filters_size(); ++i) {
       const auto at = problems_.element("filters", static_cast<size_t>(i));

@@ -15,7 +15,7 @@ namespace outrider::listener {
 
 // Makes the transport of a chain from its transport_socket's type and bytes; null result after a problem. Plain chains never ask.
 using TransportParse = std::function<std::shared_ptr<const filter::TransportFactory>(std::string_view type, std::string_view bytes,
-                                                                                   filter::FilterContext& context)>;
+                                                                                     filter::FilterContext& context)>;
 
 struct ListenerParse {
   config::ParseContext& parse;

@@ -26,28 +26,28 @@ enum class TrafficDirection : uint8_t { kUnspecified, kInbound, kOutbound };
 
 struct ListenerVersion {
   std::string name;
-  std::vector<base::Address> addresses;             // the main one first
+  std::vector<base::Address> addresses;  // the main one first
   net::ListenOptions options;
   bool bind_to_port = true;
   TrafficDirection direction = TrafficDirection::kUnspecified;
-  uint32_t most_accepts = 16;                       // a turn
-  base::Nanos first_bytes_timeout = 15 * base::kSecond;   // listener_filters_timeout; 0: none
+  uint32_t most_accepts = 16;                            // a turn
+  base::Nanos first_bytes_timeout = 15 * base::kSecond;  // listener_filters_timeout; 0: none
   bool continue_on_timeout = false;
   std::vector<std::shared_ptr<const filter::ListenerFilterFactory>> listener_filters;
 
   struct Chain {
     ChainMatchSpec match;
     std::shared_ptr<const filter::ChainPart> part;
-    uint64_t hash = 0;                              // of the chain's config: equal means the same
-    uint64_t admission = 0;                         // of what decides who may connect: TLS or not, which client certificates
+    uint64_t hash = 0;       // of the chain's config: equal means the same
+    uint64_t admission = 0;  // of what decides who may connect: TLS or not, which client certificates
     // Does this chain go on with the connections of `old`? The same name, else (both without) the same match, and nothing changed
     // in who may connect: no connection outlives its permission. A filter of another type cannot take connections over either.
     bool succeeds(const Chain& old) const;
   };
-  std::vector<Chain> chains;                        // the default chain, if any, is the last one
+  std::vector<Chain> chains;  // the default chain, if any, is the last one
   int default_chain = ChainMatcher::kNoChain;
   ChainMatcher matcher;
-  std::vector<std::shared_ptr<const accesslog::AccessLog>> access_logs;   // connections without a chain, mostly
+  std::vector<std::shared_ptr<const accesslog::AccessLog>> access_logs;  // connections without a chain, mostly
   ListenerStats stats;
 };
 inline bool ListenerVersion::Chain::succeeds(const Chain& old) const {

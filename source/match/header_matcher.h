@@ -21,14 +21,14 @@ struct HeaderMatchSpec {
   enum class Kind : uint8_t { kPresent, kRange, kString };
   std::string name;
   Kind kind = Kind::kPresent;
-  bool present = true;          // kPresent
-  int64_t from = 0, to = 0;     // kRange: from <= value < to
-  StringMatchSpec string;       // kString
-  bool any_value = false;       // kString: an empty exact_match matches every value, as Envoy
+  bool present = true;       // kPresent
+  int64_t from = 0, to = 0;  // kRange: from <= value < to
+  StringMatchSpec string;    // kString
+  bool any_value = false;    // kString: an empty exact_match matches every value, as Envoy
   bool invert = false;
   bool missing_as_empty = false;
   bool operator==(const HeaderMatchSpec&) const = default;
-  std::string str() const;      // for explain
+  std::string str() const;  // for explain
 };
 
 class HeaderMatcher final {
@@ -44,7 +44,8 @@ class HeaderMatcher final {
   template <class Head>
   bool test(const Head& head) const {
     bool present = false;
-    const bool holds = field_.any(head, [this](std::string_view value) { return holdsFor(value); }, present);
+    const bool holds = field_.any(
+        head, [this](std::string_view value) { return holdsFor(value); }, present);
     if (present) return holds != spec_.invert;
     if (spec_.missing_as_empty) return holdsFor({}) != spec_.invert;
     // An absent field fails every test of a value, inverted or not.

@@ -56,9 +56,9 @@ TEST_F(MatchTest, TheLiteralPrefixIsWhatEveryMatchBeginsWith) {
   const struct {
     const char* pattern;
     const char* prefix;
-  } rows[] = {{"/api/v1/.*", "/api/v1/"}, {"/a\\.b/x?", "/a.b/"}, {"/ab*", "/a"},    {"/a|/b", ""},  {"(?i)/a", ""},
-              {"^/x/[0-9]+", "/x/"},      {"/ab+c", "/ab"},       {"/a{0,2}", "/"}, {"\\d", ""},    {"/a(b|c)", "/a"},
-              {"", ""},                   {"/a$", "/a"},          {"\\Q/a|\\E", ""}, {"/\\x41", "/"}};
+  } rows[] = {{"/api/v1/.*", "/api/v1/"}, {"/a\\.b/x?", "/a.b/"}, {"/ab*", "/a"}, {"/a|/b", ""},     {"(?i)/a", ""}, {"^/x/[0-9]+", "/x/"},
+              {"/ab+c", "/ab"},           {"/a{0,2}", "/"},       {"\\d", ""},    {"/a(b|c)", "/a"}, {"", ""},       {"/a$", "/a"},
+              {"\\Q/a|\\E", ""},          {"/\\x41", "/"}};
   for (const auto& row : rows) EXPECT_EQ(Regex::literalPrefix(row.pattern), row.prefix) << row.pattern;
 }
 
@@ -110,7 +110,8 @@ TEST_F(MatchTest, OneOfSeveralFieldsOfOneNameIsEnough) {
   head_.headers.add("x-role", "ok");
   head_.headers.add("x-role", "bad");
   const auto exact = [&](std::string value, bool invert = false) {
-    return header({.name = "x-role", .kind = HeaderMatchSpec::Kind::kString, .string = {Kind::kExact, std::move(value), false}, .invert = invert});
+    return header(
+        {.name = "x-role", .kind = HeaderMatchSpec::Kind::kString, .string = {Kind::kExact, std::move(value), false}, .invert = invert});
   };
   EXPECT_TRUE(exact("ok"));
   EXPECT_TRUE(exact("bad"));

@@ -32,9 +32,7 @@ absl::StatusOr<std::shared_ptr<const Regex>> Regex::compile(std::string_view pat
   return std::shared_ptr<const Regex>(new Regex(std::move(regex), pattern));
 }
 
-bool Regex::fullMatch(std::string_view text) const {
-  return regex_->Match(piece(text), 0, text.size(), re2::RE2::ANCHOR_BOTH, nullptr, 0);
-}
+bool Regex::fullMatch(std::string_view text) const { return regex_->Match(piece(text), 0, text.size(), re2::RE2::ANCHOR_BOTH, nullptr, 0); }
 
 bool Regex::partialMatch(std::string_view text) const {
   return regex_->Match(piece(text), 0, text.size(), re2::RE2::UNANCHORED, nullptr, 0);
@@ -55,7 +53,7 @@ bool Regex::firstGroup(std::string_view text, std::string_view& out) const {
 }
 
 std::string_view Regex::replaceAll(std::string_view text, std::string_view substitution, base::Arena& arena) const {
-  constexpr int kMost = 10;   // \0 to \9
+  constexpr int kMost = 10;  // \0 to \9
   re2::StringPiece groups[kMost];
   const int wanted = std::min(kMost, 1 + regex_->NumberOfCapturingGroups());
   // Two passes over the same matches: count, then write.
@@ -72,7 +70,7 @@ std::string_view Regex::replaceAll(std::string_view text, std::string_view subst
     while (at <= text.size() && regex_->Match(piece(text), at, text.size(), re2::RE2::UNANCHORED, groups, wanted)) {
       const auto begin = static_cast<size_t>(groups[0].data() - text.data());
       emit(text.substr(at, begin - at));
-      if (groups[0].empty() && groups[0].data() == last_end) {   // no empty match right behind a match
+      if (groups[0].empty() && groups[0].data() == last_end) {  // no empty match right behind a match
         if (begin < text.size()) emit(text.substr(begin, 1));
         at = begin + 1;
         continue;
@@ -117,7 +115,7 @@ std::string Regex::literalPrefix(std::string_view pattern) {
     } else if (c == ')' && depth > 0) {
       --depth;
     } else if (c == '|' && depth == 0) {
-      return {};   // also for '|' in a class: only the index suffers
+      return {};  // also for '|' in a class: only the index suffers
     }
   }
   std::string out;
@@ -131,7 +129,7 @@ std::string Regex::literalPrefix(std::string_view pattern) {
     } else if (isMeta(c)) {
       break;
     }
-    if (next < pattern.size() && std::strchr("*?{", pattern[next]) != nullptr) break;   // may be absent
+    if (next < pattern.size() && std::strchr("*?{", pattern[next]) != nullptr) break;  // may be absent
     out += c;
     if (next < pattern.size() && pattern[next] == '+') break;
     i = next;

@@ -48,7 +48,7 @@ class RegexSet final {
  public:
   RegexSet();
   ~RegexSet();
-  absl::Status add(std::string_view pattern);   // index: the order of calls
+  absl::Status add(std::string_view pattern);  // index: the order of calls
   // False: too large for its budget; then match() always answers false.
   bool build();
   // Indices of all full matches, in no order. False: the automaton ran out of memory; try the patterns one by one.

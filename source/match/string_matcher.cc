@@ -44,16 +44,12 @@ bool containsIgnoreCase(std::string_view text, std::string_view lower) {
 bool StringMatcher::matches(std::string_view text) const {
   const std::string_view value = spec_.value;
   const bool fold = spec_.ignore_case;
-  const auto equal = [fold](std::string_view a, std::string_view b) {
-    return fold ? http::equalsIgnoreCase(a, b) : a == b;
-  };
+  const auto equal = [fold](std::string_view a, std::string_view b) { return fold ? http::equalsIgnoreCase(a, b) : a == b; };
   switch (spec_.kind) {
     case StringMatchSpec::Kind::kExact: return equal(text, value);
     case StringMatchSpec::Kind::kPrefix: return text.size() >= value.size() && equal(text.substr(0, value.size()), value);
-    case StringMatchSpec::Kind::kSuffix:
-      return text.size() >= value.size() && equal(text.substr(text.size() - value.size()), value);
-    case StringMatchSpec::Kind::kContains:
-      return fold ? containsIgnoreCase(text, value) : text.find(value) != std::string_view::npos;
+    case StringMatchSpec::Kind::kSuffix: return text.size() >= value.size() && equal(text.substr(text.size() - value.size()), value);
+    case StringMatchSpec::Kind::kContains: return fold ? containsIgnoreCase(text, value) : text.find(value) != std::string_view::npos;
     case StringMatchSpec::Kind::kRegex: return regex_->fullMatch(text);
   }
   OUTRIDER_UNREACHABLE();

@@ -16,9 +16,9 @@ struct StringMatchSpec {
   enum class Kind : uint8_t { kExact, kPrefix, kSuffix, kContains, kRegex };
   Kind kind = Kind::kExact;
   std::string value;
-  bool ignore_case = false;   // ASCII; not for kRegex, as in Envoy
+  bool ignore_case = false;  // ASCII; not for kRegex, as in Envoy
   bool operator==(const StringMatchSpec&) const = default;
-  std::string str() const;    // "prefix '/a'"
+  std::string str() const;  // "prefix '/a'"
 };
 
 class StringMatcher final {
@@ -29,7 +29,7 @@ class StringMatcher final {
 
  private:
   explicit StringMatcher(const StringMatchSpec& spec) : spec_(spec) {}
-  StringMatchSpec spec_;   // value in lower case when ignore_case
+  StringMatchSpec spec_;  // value in lower case when ignore_case
   std::shared_ptr<const Regex> regex_;
 };
 

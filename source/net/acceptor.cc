@@ -41,7 +41,7 @@ bool Acceptor::acceptOne() {
     return true;
   }
   if (errno == EAGAIN || errno == EWOULDBLOCK) {
-    starving_ = false;   // the queue is served: only now is it over
+    starving_ = false;  // the queue is served: only now is it over
     return false;
   }
   if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

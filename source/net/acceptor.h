@@ -11,8 +11,8 @@ namespace outrider::net {
 
 class AcceptSink {
  public:
-  virtual void onAccepted(int fd, const base::Address& remote) = 0;   // takes over fd
-  virtual void onAcceptFailed(int error) = 0;                         // EMFILE, ENFILE, ENOMEM: counted by the listener
+  virtual void onAccepted(int fd, const base::Address& remote) = 0;  // takes over fd
+  virtual void onAcceptFailed(int error) = 0;                        // EMFILE, ENFILE, ENOMEM: counted by the listener
 
  protected:
   ~AcceptSink() = default;
@@ -25,15 +25,15 @@ class Acceptor final : public event::IoHandler {
   ~Acceptor();
 
   void setMostPerTurn(uint32_t most) { most_ = most; }
-  void stop();              // no further accept; what is queued stays in the kernel
-  void drainQueue();        // accepts until EAGAIN: before the descriptor is closed
+  void stop();        // no further accept; what is queued stays in the kernel
+  void drainQueue();  // accepts until EAGAIN: before the descriptor is closed
   bool active() const { return registered_; }
 
   void onReady(uint32_t events) override;
 
  private:
   void resume();
-  bool acceptOne();         // false: nothing more now
+  bool acceptOne();  // false: nothing more now
 
   event::Loop& loop_;
   AcceptSink& sink_;
@@ -42,7 +42,7 @@ class Acceptor final : public event::IoHandler {
   uint32_t most_ = 16;
   const bool shared_;
   bool registered_ = false;
-  bool starving_ = false;   // said once until the queue is served again
+  bool starving_ = false;  // said once until the queue is served again
 };
 
 }  // namespace outrider::net

@@ -174,9 +174,7 @@ void Connection::readSome() {
           sink_->onBytes(in_, false);
         }
         break;
-      case IoState::kAgain:
-        readable_ = false;
-        return;
+      case IoState::kAgain: readable_ = false; return;
       case IoState::kEof:
         eof_ = true;
         readable_ = false;
@@ -253,7 +251,7 @@ void Connection::afterWrite() {
 }
 
 void Connection::finishWriting() {
-  if (finish_) return;   // asked again from every onFlush: one FIN, and no flush that asks for the next
+  if (finish_) return;  // asked again from every onFlush: one FIN, and no flush that asks for the next
   finish_ = true;
   loop_.dirty(*this);
 }

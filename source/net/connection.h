@@ -17,10 +17,10 @@ namespace outrider::net {
 
 enum class CloseReason : uint8_t {
   kNone,
-  kLocal,           // close asked for by the owner is complete
-  kRemoteFin,       // the peer finished and there was nothing left to say
+  kLocal,      // close asked for by the owner is complete
+  kRemoteFin,  // the peer finished and there was nothing left to say
   kRemoteReset,
-  kConnectFailed,   // connect(2) failed; error() has errno
+  kConnectFailed,  // connect(2) failed; error() has errno
   kConnectTimeout,
   kTransportError,  // handshake or record failed; transport().failure() says why
   kHandshakeTimeout,
@@ -28,12 +28,12 @@ enum class CloseReason : uint8_t {
 
 class ConnectionSink {
  public:
-  virtual void onConnected() = 0;                         // established, handshake done
+  virtual void onConnected() = 0;  // established, handshake done
   // `in` holds what was read and not consumed before. `eof`: the peer finished; no further onBytes.
   virtual void onBytes(base::Buffer& in, bool eof) = 0;
-  virtual void onFlush(base::Buffer& out) = 0;            // last chance to fill `out` before the write
-  virtual void onRoom() = 0;                              // `out` was above the limit and fell below half
-  virtual void onClosed(CloseReason reason) = 0;          // the last event; retire the connection
+  virtual void onFlush(base::Buffer& out) = 0;    // last chance to fill `out` before the write
+  virtual void onRoom() = 0;                      // `out` was above the limit and fell below half
+  virtual void onClosed(CloseReason reason) = 0;  // the last event; retire the connection
 
  protected:
   ~ConnectionSink() = default;
@@ -42,14 +42,13 @@ class ConnectionSink {
 class Connection final : public event::IoHandler, public event::Dirty, public event::Retired {
  public:
   enum Pause : uint8_t {
-    kPauseUpstream = 1,   // the other side is slower
-    kPauseCodec = 2,      // the codec left bytes behind on purpose
+    kPauseUpstream = 1,  // the other side is slower
+    kPauseCodec = 2,     // the codec left bytes behind on purpose
     kPauseClosing = 4,
   };
 
   // Takes over `fd` (non-blocking).
-  Connection(event::Loop& loop, int fd, std::unique_ptr<Transport> transport, const base::Address& local,
-             const base::Address& remote);
+  Connection(event::Loop& loop, int fd, std::unique_ptr<Transport> transport, const base::Address& local, const base::Address& remote);
   ~Connection() override;
 
   void setSink(ConnectionSink& sink) { sink_ = &sink; }
@@ -57,7 +56,7 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   void startAccepted(base::Buffer& prefix);
   // Fresh socket of this fd's family: connect(2), then handshake, bounded by `timeout` (0: none).
   void startConnect(base::Nanos timeout);
-  void limitHandshake(base::Nanos timeout);               // accepted: time for the handshake
+  void limitHandshake(base::Nanos timeout);  // accepted: time for the handshake
 
   base::Buffer& out() { return out_; }
   void markDirty() { loop_.dirty(*this); }
@@ -72,13 +71,13 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   // The sink can take what it left in `in` now, or has something to settle: onBytes comes again later this turn.
   void wantFeed() { loop_.defer(refeed_); }
 
-  void finishWriting();                                   // FIN / close_notify after what is in `out`
+  void finishWriting();  // FIN / close_notify after what is in `out`
   // Writes `out`, FIN, waits for the peer's end at most `linger`; then onClosed(kLocal). `peer_is_done`: the peer announced
   // that it says no more (`connection: close`), so the socket closes with the last byte, unless unread bytes would turn
   // that into a reset which costs the peer our last words.
   void closeAfterFlush(base::Nanos linger, bool peer_is_done = false);
-  void closeNow();                                        // no event; unsent bytes are dropped
-  void closeReset();                                      // the same with an RST
+  void closeNow();    // no event; unsent bytes are dropped
+  void closeReset();  // the same with an RST
 
   bool open() const { return phase_ != Phase::kClosed; }
   bool connected() const { return phase_ == Phase::kOpen || phase_ == Phase::kClosing; }
@@ -94,8 +93,8 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   uint64_t bytesWritten() const { return bytes_written_; }
   base::Nanos startedAt() const { return started_at_; }
 
-  void onReady(uint32_t events) override;                 // of the loop
-  void flush() override;                                  // of the loop
+  void onReady(uint32_t events) override;  // of the loop
+  void flush() override;                   // of the loop
 
  private:
   enum class Phase : uint8_t { kNew, kConnecting, kHandshake, kOpen, kClosing, kClosed };
@@ -116,12 +115,12 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   base::Address local_;
   base::Address remote_;
   event::Deferred refeed_;
-  event::Timer timer_;                // connect, handshake, linger: one at a time
+  event::Timer timer_;  // connect, handshake, linger: one at a time
   size_t limit_ = 64 * 1024;
   uint64_t id_;
   uint64_t bytes_read_ = 0;
   uint64_t bytes_written_ = 0;
-  uint64_t discarded_ = 0;            // read away while closing
+  uint64_t discarded_ = 0;  // read away while closing
   base::Nanos started_at_;
   base::Nanos linger_ = 0;
   int fd_;
@@ -131,13 +130,13 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   uint8_t paused_ = 0;
   bool readable_ = false;
   bool writable_ = true;
-  bool hang_up_ = false;              // RDHUP or HUP seen: read to EOF even after a short read
+  bool hang_up_ = false;  // RDHUP or HUP seen: read to EOF even after a short read
   bool eof_ = false;
   bool over_limit_ = false;
-  bool finish_ = false;               // FIN after `out`
-  bool finished_ = false;             // FIN is out
-  bool peer_is_done_ = false;         // no end of the peer is waited for
-  bool big_reads_ = false;            // the last read filled its room
+  bool finish_ = false;        // FIN after `out`
+  bool finished_ = false;      // FIN is out
+  bool peer_is_done_ = false;  // no end of the peer is waited for
+  bool big_reads_ = false;     // the last read filled its room
 };
 
 // A non-blocking, close-on-exec stream socket for connecting to `remote`; -1: errno.

@@ -31,7 +31,7 @@ struct Recorder final : ConnectionSink {
   void onClosed(CloseReason why) override { closed = why; }
   std::string text;
   bool connected = false, eof = false, leave = false;
-  Connection* finishes = nullptr;   // half-closed from every flush
+  Connection* finishes = nullptr;  // half-closed from every flush
   int flushes = 0, rooms = 0;
   CloseReason closed = CloseReason::kNone;
 };
@@ -134,7 +134,7 @@ TEST_F(ConnectionTest, FinishesOnceThoughEveryFlushAsksForIt) {
   char byte;
   EXPECT_EQ(::recv(fds_[1], &byte, 1, MSG_DONTWAIT), 0);
   EXPECT_LT(sink_.flushes, 4);
-  ASSERT_EQ(::write(fds_[1], "on", 2), 2);   // the other way goes on
+  ASSERT_EQ(::write(fds_[1], "on", 2), 2);  // the other way goes on
   turns();
   EXPECT_EQ(sink_.text, "on");
 }
@@ -184,7 +184,7 @@ TEST_F(ConnectionTest, UnreadBytesOfAPeerThatClaimedToBeDoneDoNotCostItTheAnswer
   EXPECT_EQ(sink_.closed, CloseReason::kLocal);
   EXPECT_EQ(peerReads(), "last words");
   char byte;
-  EXPECT_EQ(::recv(fds_[1], &byte, 1, MSG_DONTWAIT), 0);   // an end, not a reset
+  EXPECT_EQ(::recv(fds_[1], &byte, 1, MSG_DONTWAIT), 0);  // an end, not a reset
 }
 
 TEST_F(ConnectionTest, WhileClosingItReadsOnlySoMuchAway) {  // matrix: 089

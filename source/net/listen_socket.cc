@@ -57,8 +57,7 @@ void removeStaleSocketFile(const base::Address& address) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ListenSocket>> ListenSocket::open(const base::Address& address,
-                                                                 const ListenOptions& options, size_t workers,
+absl::StatusOr<std::unique_ptr<ListenSocket>> ListenSocket::open(const base::Address& address, const ListenOptions& options, size_t workers,
                                                                  bool join) {
   std::unique_ptr<ListenSocket> out(new ListenSocket(address, options));
   if (address.isUnix()) removeStaleSocketFile(address);
@@ -69,7 +68,8 @@ absl::StatusOr<std::unique_ptr<ListenSocket>> ListenSocket::open(const base::Add
     out->fds_.push_back(fd);
     if (configure(fd, address, options) < 0) return failure(address, "setsockopt");
     const int on = 1;
-    if ((i > 0 || join) && address.isIp() && ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) return failure(address, "SO_REUSEPORT");
+    if ((i > 0 || join) && address.isIp() && ::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0)
+      return failure(address, "SO_REUSEPORT");
     const base::Address& at = i == 0 ? address : out->local_;
     if (::bind(fd, at.sockAddr(), at.length()) < 0) return failure(address, "bind");
     if (i == 0) {

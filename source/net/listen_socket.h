@@ -12,14 +12,14 @@
 namespace outrider::net {
 
 struct ListenOptions {
-  bool reuse_port = true;       // ignored for UNIX sockets
+  bool reuse_port = true;  // ignored for UNIX sockets
   bool freebind = false;
   bool transparent = false;
   int backlog = 4096;
-  int fast_open = 0;            // queue length; 0: off
-  uint32_t unix_mode = 0;       // 0: as umask says
-  bool v6_only = true;          // ipv4_compat turns it off
-  struct Raw {                  // core.SocketOption, set before bind
+  int fast_open = 0;       // queue length; 0: off
+  uint32_t unix_mode = 0;  // 0: as umask says
+  bool v6_only = true;     // ipv4_compat turns it off
+  struct Raw {             // core.SocketOption, set before bind
     int level, name;
     std::string value;
     bool operator==(const Raw&) const = default;
@@ -33,8 +33,8 @@ class ListenSocket final {
   // Binds and listens. The first bind is made without SO_REUSEPORT, so a foreign owner of the port is an error.
   // `join`: the port is ours already (a listener that changes its options). Errors: one line that names the address and the
   // cause ("cannot bind '127.0.0.1:80': bind: Address already in use").
-  static absl::StatusOr<std::unique_ptr<ListenSocket>> open(const base::Address& address, const ListenOptions& options,
-                                                            size_t workers, bool join = false);
+  static absl::StatusOr<std::unique_ptr<ListenSocket>> open(const base::Address& address, const ListenOptions& options, size_t workers,
+                                                            bool join = false);
   ~ListenSocket();
   ListenSocket(const ListenSocket&) = delete;
   ListenSocket& operator=(const ListenSocket&) = delete;
@@ -43,7 +43,7 @@ class ListenSocket final {
   bool adjust(const ListenOptions& options);
 
   const base::Address& asked() const { return asked_; }
-  const base::Address& local() const { return local_; }    // with the port that the kernel chose
+  const base::Address& local() const { return local_; }  // with the port that the kernel chose
   const ListenOptions& options() const { return options_; }
   int fd(size_t worker) const { return fds_[worker % fds_.size()]; }
   bool shared() const { return fds_.size() == 1; }

@@ -67,9 +67,7 @@ class PlainTransport final : public Transport {
 
   bool hasSealed() const override { return false; }
   bool pending() const override { return !prefix_.empty(); }
-  IoState finishWriting(int fd) override {
-    return ::shutdown(fd, SHUT_WR) == 0 ? IoState::kOk : IoState::kReset;
-  }
+  IoState finishWriting(int fd) override { return ::shutdown(fd, SHUT_WR) == 0 ? IoState::kOk : IoState::kReset; }
   std::string_view alpn() const override { return {}; }
   const SecurityInfo* security() override { return nullptr; }
   std::string_view failure() const override { return {}; }

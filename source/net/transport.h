@@ -13,10 +13,10 @@ namespace outrider::net {
 
 enum class IoState : uint8_t {
   kOk,
-  kAgain,   // nothing more now; the next edge of the socket goes on
-  kEof,     // the peer finished writing (FIN; for TLS also close_notify)
-  kReset,   // ECONNRESET, EPIPE
-  kError    // the protection failed (failure() says why)
+  kAgain,  // nothing more now; the next edge of the socket goes on
+  kEof,    // the peer finished writing (FIN; for TLS also close_notify)
+  kReset,  // ECONNRESET, EPIPE
+  kError   // the protection failed (failure() says why)
 };
 
 struct IoResult {
@@ -38,12 +38,12 @@ class Transport {
   virtual IoResult read(int fd, base::Buffer& in, size_t most) = 0;
   // Takes from `out` what it can; kAgain leaves the rest (or keeps sealed bytes: hasSealed()).
   virtual IoResult write(int fd, base::Buffer& out) = 0;
-  virtual bool hasSealed() const = 0;        // bytes taken from `out` that the socket did not take yet
-  virtual bool pending() const = 0;          // bytes were read from the socket that read() can still give
-  virtual IoState finishWriting(int fd) = 0; // close_notify and/or FIN
+  virtual bool hasSealed() const = 0;         // bytes taken from `out` that the socket did not take yet
+  virtual bool pending() const = 0;           // bytes were read from the socket that read() can still give
+  virtual IoState finishWriting(int fd) = 0;  // close_notify and/or FIN
   virtual std::string_view alpn() const = 0;
-  virtual const SecurityInfo* security() = 0;          // null: plain bytes
-  virtual std::string_view failure() const = 0;        // why kError: one line, empty otherwise
+  virtual const SecurityInfo* security() = 0;    // null: plain bytes
+  virtual std::string_view failure() const = 0;  // why kError: one line, empty otherwise
 };
 
 std::unique_ptr<Transport> makePlainTransport();

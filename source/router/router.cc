@@ -105,14 +105,11 @@ Router::Router(const RouterConfig& config, filter::HttpStream& stream)
 
 Router::~Router() { destroyAttempt(); }
 
-format::Input Router::formatInput() const {
-  return {head_, stream_.response(), stream_.responseTrailers(), stream_.info()};
-}
+format::Input Router::formatInput() const { return {head_, stream_.response(), stream_.responseTrailers(), stream_.info()}; }
 
 // ---- the request ----
 
-Verdict Router::refuse(uint16_t status, std::string_view body, std::string_view details, ResponseFlag flag,
-                       std::string_view reason) {
+Verdict Router::refuse(uint16_t status, std::string_view body, std::string_view details, ResponseFlag flag, std::string_view reason) {
   Reply& reply = stream_.makeReply(status, body, details);
   reply.flag = flag;
   reply.reason = reason;
@@ -127,7 +124,7 @@ void Router::editReply(Reply& reply) {
   if (cluster_ && route_->virtualHost().response_attempt_count) {
     headers->set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), std::max<uint16_t>(attempts_, 1)));
   }
-  stream_.info().details = reply.details;   // for what the headers are made of
+  stream_.info().details = reply.details;  // for what the headers are made of
   route_->applyResponse(*headers, pick_, formatInput());
   reply.headers = headers;
 }
@@ -150,8 +147,7 @@ Verdict Router::onRequest(http::RequestHead& head, bool last) {
     case config::RouteSpec::Action::kForward: break;
   }
   pick_ = route_->pick(head, stream_.worker().random.next());
-  upstream::Cluster* cluster = pick_.id.valid() ? stream_.worker().clusters.find(pick_.id)
-                                                : stream_.worker().clusters.find(pick_.name);
+  upstream::Cluster* cluster = pick_.id.valid() ? stream_.worker().clusters.find(pick_.id) : stream_.worker().clusters.find(pick_.name);
   if (cluster == nullptr) {
     stats.inc(RouterStat::kNoCluster);
     return refuse(route_->forward().cluster_not_found_code, {}, "cluster_not_found", ResponseFlag::kNoClusterFound, "no_cluster");
@@ -174,13 +170,13 @@ Verdict Router::onRequest(http::RequestHead& head, bool last) {
   if (last) {
     requestComplete();
   } else if (timeout_ > 0 && !head.upgrade.empty()) {
-    timer_.armIn(timeout_);   // an upgrade is answered before its bytes come
+    timer_.armIn(timeout_);  // an upgrade is answered before its bytes come
   }
   return Verdict::next();
 }
 
 Verdict Router::redirect(const http::RequestHead& head) {
-  config_.stats.inc(RouterStat::kRqDirectResponse);   // as Envoy counts them
+  config_.stats.inc(RouterStat::kRqDirectResponse);  // as Envoy counts them
   Reply& reply = stream_.makeReply(route_->redirect().code, {}, "direct_response");
   reply.reason = "redirect";
   auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
@@ -232,7 +228,7 @@ void Router::readTimeouts(http::RequestHead& head) {
 void Router::expectedTimeout(base::Nanos elapsed) {
   base::Nanos expected = try_timeout_ > 0 ? try_timeout_ : timeout_;
   if (expected <= 0 || config_.suppress_envoy_headers) return;
-  if (timeout_ > 0) expected = std::min(expected, std::max(timeout_ - elapsed, base::kMilli));   // 0 would mean: no limit
+  if (timeout_ > 0) expected = std::min(expected, std::max(timeout_ - elapsed, base::kMilli));  // 0 would mean: no limit
   head_->headers.set(HeaderId::kEnvoyExpectedRqTimeoutMs,
                      expected == 15 * base::kSecond ? std::string_view("15000")
                                                     : printNumber(stream_.arena(), static_cast<uint64_t>(expected / base::kMilli)));
@@ -478,15 +474,15 @@ void Router::takeHead() {
   replay_.clear();
   releaseRetry();
   try_timer_.cancel();
-  if (head.status == 101) timer_.cancel();   // from here on it is a tunnel
+  if (head.status == 101) timer_.cancel();  // from here on it is a tunnel
   countResponse(head.status, true);
   const bool retried = attempts_ > 1u + stale_replayed_ + unprocessed_replays_;
   if (retried && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
   const base::Nanos now = stream_.worker().loop.now();
   attempt_->fillInfo(info);
   info.details = "via_upstream";
-  info.response_code = head.status;      // for what response headers are made of
-  if (!config_.suppress_envoy_headers && request_ended_) {   // its time counts from the request's end
+  info.response_code = head.status;                         // for what response headers are made of
+  if (!config_.suppress_envoy_headers && request_ended_) {  // its time counts from the request's end
     head.headers.set(HeaderId::kEnvoyUpstreamServiceTime,
                      printNumber(stream_.arena(), static_cast<uint64_t>((now - std::max(attempt_started_, completed_at_)) / base::kMilli)));
   }
@@ -547,8 +543,7 @@ void Router::attemptFailed() {
   if (head_forwarded_) {
     // Too late for another answer.
     info.flags.set(resetFlag(reason));
-    info.details = stream_.arena().concat("upstream_reset_after_response_started{",
-                                          underscored(stream_.arena(), resetWords(reason)), "}");
+    info.details = stream_.arena().concat("upstream_reset_after_response_started{", underscored(stream_.arena(), resetWords(reason)), "}");
     config_.stats.inc(RouterStat::kRqResetAfterDownstreamResponseStarted);
     over_ = true;
     endAttempt();
@@ -637,7 +632,7 @@ bool Router::mayRetry(uint32_t conditions) {
     stream_.info().flags.set(ResponseFlag::kUpstreamRetryLimitExceeded);
     return false;
   }
-  if (!keep_replay_) return false;                    // the request is no longer whole
+  if (!keep_replay_) return false;  // the request is no longer whole
   if (!cluster_->tryRetry(route_->forward().high_priority, retry_counted_)) {
     cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryOverflow);
     stream_.info().flags.set(ResponseFlag::kUpstreamOverflow);

@@ -34,7 +34,9 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
                          std::string_view reason);
   void readTimeouts(http::RequestHead& head);
   void expectedTimeout(base::Nanos elapsed);
-  std::string_view timeoutBody() const { return timeout_status_ == 504 ? std::string_view("upstream request timeout") : std::string_view(); }
+  std::string_view timeoutBody() const {
+    return timeout_status_ == 504 ? std::string_view("upstream request timeout") : std::string_view();
+  }
   void readRetries(const http::RequestHead& head);
   void startAttempt();
   void endAttempt();
@@ -64,7 +66,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   config::ClusterPick pick_;
   base::LocalRef<upstream::Cluster> cluster_;
   upstream::Attempt* attempt_ = nullptr;
-  upstream::Attempt* former_ = nullptr;   // given up, not yet destroyed
+  upstream::Attempt* former_ = nullptr;  // given up, not yet destroyed
   http::RequestHead* head_ = nullptr;
   http::HeaderMap* request_trailers_ = nullptr;
 
@@ -73,7 +75,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   base::Nanos try_timeout_ = 0;
   base::Nanos started_at_ = 0;
   base::Nanos attempt_started_ = 0;
-  base::Nanos completed_at_ = 0;          // the last request byte was taken
+  base::Nanos completed_at_ = 0;  // the last request byte was taken
   event::Timer timer_;
   event::Timer try_timer_;
   event::Timer back_off_;
@@ -81,17 +83,17 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   // Retries.
   uint32_t retry_on_ = 0;
   uint32_t retries_left_ = 0;
-  std::string_view asked_codes_;          // x-envoy-retriable-status-codes, in the stream's arena
-  std::string_view asked_names_;          // x-envoy-retriable-header-names
+  std::string_view asked_codes_;  // x-envoy-retriable-status-codes, in the stream's arena
+  std::string_view asked_names_;  // x-envoy-retriable-header-names
   base::Buffer replay_;
   bool keep_replay_ = false;
-  bool retry_permit_ = false;          // a unit of the breaker is held
+  bool retry_permit_ = false;  // a unit of the breaker is held
   bool retry_counted_ = false;
   bool stale_replayed_ = false;
   uint8_t unprocessed_replays_ = 0;
-  bool stale_now_ = false;             // the attempt that begins wants a new connection
+  bool stale_now_ = false;  // the attempt that begins wants a new connection
   static constexpr size_t kMostTried = 8;
-  const upstream::Host* tried_[kMostTried];   // hosts of earlier attempts, to compare with only: they may be gone
+  const upstream::Host* tried_[kMostTried];  // hosts of earlier attempts, to compare with only: they may be gone
   uint8_t tried_count_ = 0;
   uint16_t attempts_ = 0;
 
@@ -100,7 +102,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   bool response_ended_ = false;
   bool over_ = false;
   bool timed_out_try_ = false;
-  uint16_t timeout_status_ = 504;         // 204 where the client asked so
+  uint16_t timeout_status_ = 504;  // 204 where the client asked so
 };
 
 }  // namespace outrider::router

@@ -61,8 +61,7 @@ bool LoadedBootstrap::locate(std::string_view path, std::string& file, int& line
   const std::string_view first = path.substr(0, path.find_first_of(".["));
   const bool in_file = file_ != nullptr && config::findMember(file_->root(), first) != nullptr;
   const bool in_inline = inline_ != nullptr && config::findMember(inline_->root(), first) != nullptr;
-  if (inline_ != nullptr && (file_ == nullptr || (in_inline && !in_file)))
-    return inline_->locate(path, file, line, column);
+  if (inline_ != nullptr && (file_ == nullptr || (in_inline && !in_file))) return inline_->locate(path, file, line, column);
   return file_ != nullptr && file_->locate(path, file, line, column);
 }
 
@@ -93,16 +92,14 @@ class BootstrapLoader final {
   void readPath() {
     auto content = config::readFile(flags_.config_path);
     if (!content.ok()) return problems_.add({}, base::toStd(content.status().message()));
-    out_->file_ =
-        config::parseContent(*std::move(content), flags_.config_path, out_->message, out_->unknown, problems_).document;
+    out_->file_ = config::parseContent(*std::move(content), flags_.config_path, out_->message, out_->unknown, problems_).document;
   }
 
   // Merged as messages are: single fields win, lists are appended.
   void readInline() {
     Bootstrap more;
     out_->inline_ = config::Document::parse(flags_.config_yaml, kInline, problems_);
-    if (out_->inline_ != nullptr && config::toMessage(*out_->inline_, more, out_->unknown, problems_))
-      out_->message.MergeFrom(more);
+    if (out_->inline_ != nullptr && config::toMessage(*out_->inline_, more, out_->unknown, problems_)) out_->message.MergeFrom(more);
   }
 
   const Flags& flags_;
@@ -117,10 +114,9 @@ std::unique_ptr<LoadedBootstrap> loadBootstrap(const Flags& flags, const std::ve
 
 // What the rest of the server acts on is declared where it does so.
 void declareBootstrap(config::Honored& honored) {
-  honored.fields<Bootstrap>({"node", "static_resources", "dynamic_resources", "admin", "layered_runtime",
-                            "enable_dispatcher_stats"});
-  honored.fields<Node>({"id", "cluster", "metadata", "dynamic_parameters", "locality", "user_agent_name",
-                        "user_agent_version", "user_agent_build_version", "extensions", "client_features"});
+  honored.fields<Bootstrap>({"node", "static_resources", "dynamic_resources", "admin", "layered_runtime", "enable_dispatcher_stats"});
+  honored.fields<Node>({"id", "cluster", "metadata", "dynamic_parameters", "locality", "user_agent_name", "user_agent_version",
+                        "user_agent_build_version", "extensions", "client_features"});
 }
 
 }  // namespace outrider::server

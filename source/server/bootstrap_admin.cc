@@ -16,7 +16,8 @@ void printFlags(const Flags& flags, size_t workers, envoy::admin::v3::CommandLin
   out.set_config_yaml(flags.config_yaml);
   out.set_allow_unknown_static_fields(flags.allow_unknown_static_fields);
   out.set_admin_address_path(flags.admin_address_path);
-  out.set_local_address_ip_version(flags.local_address_ip_version == Flags::IpVersion::kV6 ? CommandLineOptions::v6 : CommandLineOptions::v4);
+  out.set_local_address_ip_version(flags.local_address_ip_version == Flags::IpVersion::kV6 ? CommandLineOptions::v6
+                                                                                           : CommandLineOptions::v4);
   out.set_log_level(std::string(base::levelName(flags.log_level)));
   out.set_component_log_level(flags.component_log_level);
   out.set_log_format(flags.log_format);
@@ -43,7 +44,8 @@ void printFlags(const Flags& flags, size_t workers, envoy::admin::v3::CommandLin
   out.set_ignore_unknown_dynamic_fields(flags.ignore_unknown_dynamic_fields);
   out.set_use_dynamic_base_id(flags.use_dynamic_base_id);
   out.set_base_id_path(flags.base_id_path);
-  out.set_drain_strategy(flags.drain_strategy == Flags::DrainStrategy::kImmediate ? CommandLineOptions::Immediate : CommandLineOptions::Gradual);
+  out.set_drain_strategy(flags.drain_strategy == Flags::DrainStrategy::kImmediate ? CommandLineOptions::Immediate
+                                                                                  : CommandLineOptions::Gradual);
   out.set_enable_fine_grain_logging(flags.enable_fine_grain_logging);
   out.set_socket_path(flags.socket_path);
   out.set_socket_mode(flags.socket_mode);
@@ -68,15 +70,15 @@ envoy::admin::v3::ServerInfo::State stateOf(State state) {
 }  // namespace
 
 void printServerInfo(const Server& server, envoy::admin::v3::ServerInfo& out) {
-  const std::string line = versionLine();                     // "outrider version: a/b/c/d/e"
+  const std::string line = versionLine();  // "outrider version: a/b/c/d/e"
   out.set_version(line.substr(line.rfind(' ') + 1));
   out.set_state(stateOf(server.state()));
   printFlags(server.flags(), server.workerCount(), *out.mutable_command_line_options());
 }
 
 admin::Sources adminSources(Server& server) {
-  admin::Sources out{server.loop(),      server.stats(),      server.clusters(), server.listeners(),
-                     server.tlsContexts(), server.bootstrap().message};
+  admin::Sources out{server.loop(),      server.stats(),       server.clusters(),
+                     server.listeners(), server.tlsContexts(), server.bootstrap().message};
   out.started_at = server.loop().wall();
   out.strict = server.flags().defaults == Flags::Defaults::kOutrider;
   out.state = [&server] { return stateName(server.state()); };

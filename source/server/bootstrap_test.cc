@@ -16,8 +16,7 @@ class Loading : public ::testing::Test {
     if (!flags_.config_path.empty()) std::remove(flags_.config_path.c_str());
   }
   void file(const std::string& text, const std::string& ending = "") {
-    flags_.config_path =
-        ::testing::TempDir() + ::testing::UnitTest::GetInstance()->current_test_info()->name() + ending;
+    flags_.config_path = ::testing::TempDir() + ::testing::UnitTest::GetInstance()->current_test_info()->name() + ending;
     std::ofstream(flags_.config_path, std::ios::binary) << text;
   }
   bool load() {
@@ -38,14 +37,12 @@ TEST_F(Loading, AFileGivesNodeAndResources) {
   file(
       "node: {id: n, cluster: c, locality: {zone: z}}\nstatic_resources:\n  clusters:\n  - {name: one, "
       "connect_timeout: 1s}\n");
-  extensions_ = {
-      {"envoy.filters.http.router", "envoy.filters.http", {"envoy.extensions.filters.http.router.v3.Router"}}};
+  extensions_ = {{"envoy.filters.http.router", "envoy.filters.http", {"envoy.extensions.filters.http.router.v3.Router"}}};
   ASSERT_TRUE(load()) << problems_.str();
   EXPECT_EQ(message().node().id(), "n");
   EXPECT_EQ(message().node().user_agent_name(), "outrider");
   EXPECT_EQ(message().node().user_agent_build_version().version().minor_number(), kMinor);
-  EXPECT_EQ(message().node().user_agent_build_version().metadata().fields().at("ssl.version").string_value(),
-            "OpenSSL");
+  EXPECT_EQ(message().node().user_agent_build_version().metadata().fields().at("ssl.version").string_value(), "OpenSSL");
   ASSERT_EQ(message().node().extensions_size(), 1);
   EXPECT_EQ(message().node().extensions(0).type_urls(0), "envoy.extensions.filters.http.router.v3.Router");
   EXPECT_EQ(message().static_resources().clusters(0).name(), "one");
@@ -91,19 +88,17 @@ TEST_F(Loading, ProblemsPointIntoTheFile) {
   file("node: {id: n}\nstatic_resources:\n  clusters:\n  - name: ''\n    connect_timeout: 0s\n", ".yaml");
   flags_.config_yaml = "{admin: {address: {}}}";
   ASSERT_FALSE(load());
-  EXPECT_EQ(problems_.str(),
-            flags_.config_path + ":4:11: static_resources.clusters[0].name: must not be empty\n" + flags_.config_path +
-                ":5:22: static_resources.clusters[0].connect_timeout: '0s': out of range; must be greater than 0s\n"
-                "--config-yaml:1:19: admin.address.address: one of its fields must be set; "
-                "give one of socket_address, pipe, envoy_internal_address");
+  EXPECT_EQ(problems_.str(), flags_.config_path + ":4:11: static_resources.clusters[0].name: must not be empty\n" + flags_.config_path +
+                                 ":5:22: static_resources.clusters[0].connect_timeout: '0s': out of range; must be greater than 0s\n"
+                                 "--config-yaml:1:19: admin.address.address: one of its fields must be set; "
+                                 "give one of socket_address, pipe, envoy_internal_address");
 }
 
 TEST_F(Loading, UnknownFieldsAreRefusedOrCounted) {
   file("node: {id: n, clster: c}\n");
   ASSERT_FALSE(load());
-  EXPECT_EQ(
-      problems_.str(),
-      flags_.config_path + ":1:23: node.clster: no such field in envoy.config.core.v3.Node; did you mean 'cluster'?");
+  EXPECT_EQ(problems_.str(),
+            flags_.config_path + ":1:23: node.clster: no such field in envoy.config.core.v3.Node; did you mean 'cluster'?");
   problems_ = config::Problems();
   flags_.allow_unknown_static_fields = true;
   ASSERT_TRUE(load()) << problems_.str();
@@ -114,9 +109,8 @@ TEST_F(Loading, DynamicResourcesNeedAName) {
   file("dynamic_resources: {cds_config: {ads: {}}}\n");
   ASSERT_FALSE(load());
   EXPECT_EQ(problems_.size(), 2U);
-  EXPECT_NE(
-      problems_.str().find("node.id: must not be empty with dynamic resources; set it here or with --service-node"),
-      std::string::npos);
+  EXPECT_NE(problems_.str().find("node.id: must not be empty with dynamic resources; set it here or with --service-node"),
+            std::string::npos);
   problems_ = config::Problems();
   flags_.service_node = "n";
   flags_.service_cluster = "c";
@@ -132,8 +126,7 @@ TEST_F(Loading, WhatHasNoEffectIsReportedOrRefused) {
   problems_ = config::Problems();
   ASSERT_FALSE(load());
   EXPECT_EQ(problems_.list()[0].str(),
-            flags_.config_path +
-                ":2:23: stats_flush_interval: is not implemented; remove it, or do not give --reject-unsupported");
+            flags_.config_path + ":2:23: stats_flush_interval: is not implemented; remove it, or do not give --reject-unsupported");
 }
 
 TEST_F(Loading, BinaryAndPipesAreRead) {

@@ -16,8 +16,7 @@ void fillCatalog(filter::Registry& registry) {
   // Network filters
   registry.network.add("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", Posture::kDone,
                        filter::network::http_connection_manager::parseHcm);
-  registry.network.add("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", Posture::kDone,
-                       filter::network::tcp_proxy::parseTcpProxy);
+  registry.network.add("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", Posture::kDone, filter::network::tcp_proxy::parseTcpProxy);
 
   // Listener filters
   registry.listener.add("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector", Posture::kDone,

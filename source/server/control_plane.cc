@@ -63,9 +63,10 @@ int runControlPlane(int argc, char** argv) {
   };
   for (int i = 1; i < argc && understood; ++i) understood = take(i, "--listen", listen) || take(i, "--dir", folder);
   if (!understood || folder.empty()) {
-    std::fputs("usage: outrider control-plane [--listen 127.0.0.1:18000] --dir DIR\n"
-               "  serves the resources of DIR's YAML and JSON files over xDS (ADS and single services, state of the world and delta)\n",
-               stderr);
+    std::fputs(
+        "usage: outrider control-plane [--listen 127.0.0.1:18000] --dir DIR\n"
+        "  serves the resources of DIR's YAML and JSON files over xDS (ADS and single services, state of the world and delta)\n",
+        stderr);
     return 2;
   }
   // Before gRPC makes threads, so that the signals come here.

@@ -175,9 +175,7 @@ std::string setTag(Flags& flags, std::string_view value) {
   if (colon == std::string_view::npos || colon == 0 || colon + 1 == value.size()) return "expected name:value";
   const std::string_view name = value.substr(0, colon);
   const std::string_view text = value.substr(colon + 1);
-  const auto plain = [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-  };
+  const auto plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
   if (!std::all_of(name.begin(), name.end(), plain)) return "the name may have letters, digits and '_' only";
   if (text.find('.') != std::string_view::npos) return "the value may not have a '.'";
   for (const auto& [other, _] : flags.stats_tags) {
@@ -199,8 +197,7 @@ std::string setDisabled(Flags& flags, std::string_view value) {
 std::string setSocketMode(Flags& flags, std::string_view value) {
   const char* end = value.data() + value.size();
   const auto [stop, code] = std::from_chars(value.data(), end, flags.socket_mode, 8);
-  return code == std::errc() && stop == end && flags.socket_mode <= 0777 ? std::string()
-                                                                         : "expected an octal mode such as 600";
+  return code == std::errc() && stop == end && flags.socket_mode <= 0777 ? std::string() : "expected an octal mode such as 600";
 }
 
 template <auto Member>
@@ -292,24 +289,22 @@ const Flag* find(char letter) {
 absl::Status unknown(std::string_view word, std::string_view name) {
   config::Nearest nearest(name);
   for (const Flag& flag : kFlags) nearest.offer(flag.name);
-  return absl::InvalidArgumentError(absl::StrCat(
-      "unknown flag '", base::toAbsl(word), "'",
-      nearest.best().empty() ? "; --help lists all" : absl::StrCat("; did you mean --", nearest.best(), "?")));
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown flag '", base::toAbsl(word), "'",
+                   nearest.best().empty() ? "; --help lists all" : absl::StrCat("; did you mean --", nearest.best(), "?")));
 }
 
 absl::Status checkTogether(const Flags& flags) {
   if (flags.use_dynamic_base_id && flags.restart_epoch > 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--restart-epoch=", flags.restart_epoch, " cannot be used with --use-dynamic-base-id"));
+    return absl::InvalidArgumentError(absl::StrCat("--restart-epoch=", flags.restart_epoch, " cannot be used with --use-dynamic-base-id"));
   }
   if (flags.enable_fine_grain_logging) return absl::OkStatus();  // names are files then
   for (const auto& [name, level] : flags.component_levels) {
     if (isLogger(name)) continue;
     config::Nearest nearest(name);
     for (const std::string_view logger : kLoggers) nearest.offer(logger);
-    return absl::InvalidArgumentError(
-        absl::StrCat("--component-log-level: no component '", name, "'",
-                     nearest.best().empty() ? "" : absl::StrCat("; did you mean '", nearest.best(), "'?")));
+    return absl::InvalidArgumentError(absl::StrCat("--component-log-level: no component '", name, "'",
+                                                   nearest.best().empty() ? "" : absl::StrCat("; did you mean '", nearest.best(), "'?")));
   }
   return absl::OkStatus();
 }
@@ -339,8 +334,7 @@ absl::StatusOr<Flags> parseFlags(int argc, const char* const* argv) {
       return absl::InvalidArgumentError(absl::StrCat("'", base::toAbsl(word), "' belongs to no flag"));
     }
     const std::string name = absl::StrCat("--", base::toAbsl(flag->name));
-    if (!seen.insert(flag).second && !flag->repeats)
-      return absl::InvalidArgumentError(absl::StrCat(name, " is given twice"));
+    if (!seen.insert(flag).second && !flag->repeats) return absl::InvalidArgumentError(absl::StrCat(name, " is given twice"));
     if (!value) {
       if (flag->argument.empty()) {
         value = "true";
@@ -351,10 +345,8 @@ absl::StatusOr<Flags> parseFlags(int argc, const char* const* argv) {
       }
     }
     const std::string wrong = flag->set(out, *value);
-    if (!wrong.empty())
-      return absl::InvalidArgumentError(absl::StrCat(name, ": '", base::toAbsl(*value), "': ", wrong));
-    if (!flag->no_effect.empty())
-      out.notes.push_back(absl::StrCat(name, " has no effect: ", base::toAbsl(flag->no_effect)));
+    if (!wrong.empty()) return absl::InvalidArgumentError(absl::StrCat(name, ": '", base::toAbsl(*value), "': ", wrong));
+    if (!flag->no_effect.empty()) out.notes.push_back(absl::StrCat(name, " has no effect: ", base::toAbsl(flag->no_effect)));
   }
   if (absl::Status status = checkTogether(out); !status.ok()) return status;
   return out;
@@ -375,8 +367,8 @@ std::string usage() {
 }
 
 std::string versionLine() {
-  return absl::StrCat(base::toAbsl(kName), " version: ", base::toAbsl(kRevision), "/", base::toAbsl(kVersion),
-                      "/Clean/", base::toAbsl(kBuildType), "/OpenSSL");
+  return absl::StrCat(base::toAbsl(kName), " version: ", base::toAbsl(kRevision), "/", base::toAbsl(kVersion), "/Clean/",
+                      base::toAbsl(kBuildType), "/OpenSSL");
 }
 
 }  // namespace outrider::server

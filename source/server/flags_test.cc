@@ -29,8 +29,8 @@ std::string error(std::vector<const char*> words) {
 }
 
 TEST(Flags, ValuesInEverySpelling) {
-  for (const auto& words : std::vector<std::vector<const char*>>{
-           {"-l", "debug"}, {"-ldebug"}, {"-l=debug"}, {"--log-level", "debug"}, {"--log-level=debug"}}) {
+  for (const auto& words :
+       std::vector<std::vector<const char*>>{{"-l", "debug"}, {"-ldebug"}, {"-l=debug"}, {"--log-level", "debug"}, {"--log-level=debug"}}) {
     EXPECT_EQ(must(words).log_level, base::LogLevel::kDebug) << words[0];
   }
   EXPECT_EQ(must({"-c", "/a b"}).config_path, "/a b");
@@ -54,10 +54,10 @@ TEST(Flags, DefaultsAreEnvoys) {
 
 // What pilot-agent, consul-dataplane and kuma-dp put on the command line.
 TEST(Flags, MeshAgentsStartUs) {
-  const Flags istio = must({"-c", "etc/istio/proxy/envoy-rev.json", "--drain-time-s", "45", "--drain-strategy",
-                            "immediate", "--local-address-ip-version", "v4", "--file-flush-interval-msec", "1000",
-                            "--disable-hot-restart", "--allow-unknown-static-fields", "-l", "warning",
-                            "--component-log-level", "misc:error", "--skip-deprecated-logs", "--concurrency", "2"});
+  const Flags istio =
+      must({"-c", "etc/istio/proxy/envoy-rev.json", "--drain-time-s", "45", "--drain-strategy", "immediate", "--local-address-ip-version",
+            "v4", "--file-flush-interval-msec", "1000", "--disable-hot-restart", "--allow-unknown-static-fields", "-l", "warning",
+            "--component-log-level", "misc:error", "--skip-deprecated-logs", "--concurrency", "2"});
   EXPECT_EQ(istio.drain_time_s, 45U);
   EXPECT_EQ(istio.drain_strategy, Flags::DrainStrategy::kImmediate);
   EXPECT_TRUE(istio.allow_unknown_static_fields);
@@ -66,8 +66,8 @@ TEST(Flags, MeshAgentsStartUs) {
   EXPECT_EQ(istio.component_levels[0].first, "misc");
   EXPECT_EQ(istio.notes, (std::vector<std::string>{"--disable-hot-restart has no effect: there is no hot restart"}));
 
-  const Flags kuma = must({"--config-path", "/etc/kuma/b.yaml", "--drain-time-s", "30", "--disable-hot-restart",
-                           "--log-level", "info", "--cpuset-threads"});
+  const Flags kuma = must(
+      {"--config-path", "/etc/kuma/b.yaml", "--drain-time-s", "30", "--disable-hot-restart", "--log-level", "info", "--cpuset-threads"});
   EXPECT_EQ(kuma.config_path, "/etc/kuma/b.yaml");
   const Flags consul = must({"--config-yaml", "{}", "--base-id", "1", "--log-format", "%Y %v"});
   EXPECT_EQ(consul.config_yaml, "{}");
@@ -146,24 +146,20 @@ TEST(Flags, MistakesNameTheRemedy) {
       {{"-l", "loud"}, "--log-level: 'loud': expected trace, debug, info, warning, warn, error, critical or off"},
       {{"--concurrency", "abc"}, "--concurrency: 'abc': expected a whole number from 0 to 4294967295"},
       {{"--concurrency=-1"}, "--concurrency: '-1': expected a whole number from 0 to 4294967295"},
-      {{"--drain-time-s", "99999999999"},
-       "--drain-time-s: '99999999999': expected a whole number from 0 to 4294967295"},
+      {{"--drain-time-s", "99999999999"}, "--drain-time-s: '99999999999': expected a whole number from 0 to 4294967295"},
       {{"--drain-time-s="}, "--drain-time-s: '': expected a whole number from 0 to 4294967295"},
       {{"--concurrency", "2", "--concurrency", "3"}, "--concurrency is given twice"},
       {{"--mode", "run"}, "--mode: 'run': expected serve, validate or init_only"},
       {{"--drain-strategy", "fast"}, "--drain-strategy: 'fast': expected gradual or immediate"},
       {{"--local-address-ip-version", "v5"}, "--local-address-ip-version: 'v5': expected v4 or v6"},
-      {{"--component-log-level", "upstrem:debug"},
-       "--component-log-level: no component 'upstrem'; did you mean 'upstream'?"},
-      {{"--component-log-level", "upstream"},
-       "--component-log-level: 'upstream': 'upstream' is not of the form component:level"},
+      {{"--component-log-level", "upstrem:debug"}, "--component-log-level: no component 'upstrem'; did you mean 'upstream'?"},
+      {{"--component-log-level", "upstream"}, "--component-log-level: 'upstream': 'upstream' is not of the form component:level"},
       {{"--component-log-level", "upstream:loud"}, "--component-log-level: 'upstream:loud': 'loud' is not a log level"},
       {{"--stats-tag", "a"}, "--stats-tag: 'a': expected name:value"},
       {{"--stats-tag", "a.b:c"}, "--stats-tag: 'a.b:c': the name may have letters, digits and '_' only"},
       {{"--stats-tag", "a:b.c"}, "--stats-tag: 'a:b.c': the value may not have a '.'"},
       {{"--stats-tag", "a:b", "--stats-tag", "a:c"}, "--stats-tag: 'a:c': this tag has a value already"},
-      {{"--use-dynamic-base-id", "--restart-epoch", "1"},
-       "--restart-epoch=1 cannot be used with --use-dynamic-base-id"},
+      {{"--use-dynamic-base-id", "--restart-epoch", "1"}, "--restart-epoch=1 cannot be used with --use-dynamic-base-id"},
       {{"--defaults", "safe"}, "--defaults: 'safe': expected outrider or envoy"},
       {{"--disable-hot-restart=maybe"}, "--disable-hot-restart: 'maybe': expected true or false"},
   };
@@ -199,8 +195,7 @@ TEST(Concurrency, TheSmallestLimitWins) {
   EXPECT_EQ(chooseConcurrency({}, {.cores = 8, .affinity = 8}).why, "8 workers: the machine's 8 cores");
   EXPECT_EQ(chooseConcurrency({}, {.cores = 8, .affinity = 3}).why, "3 workers: the CPU mask of 3 of 8 cores");
   EXPECT_EQ(chooseConcurrency({}, {.cores = 8, .affinity = 8, .quota = 1.5}).workers, 2U);
-  EXPECT_EQ(chooseConcurrency({}, {.cores = 8, .affinity = 8, .quota = 0.25}).why,
-            "1 worker: the control group's quota of 0.25 CPUs");
+  EXPECT_EQ(chooseConcurrency({}, {.cores = 8, .affinity = 8, .quota = 0.25}).why, "1 worker: the control group's quota of 0.25 CPUs");
   EXPECT_EQ(chooseConcurrency({}, {.cores = 2, .affinity = 2, .quota = 64.0}).workers, 2U);
   EXPECT_EQ(chooseConcurrency(5, {.cores = 2, .affinity = 2, .quota = 1.0}).why, "5 workers: --concurrency");
   EXPECT_EQ(chooseConcurrency(0, {.cores = 2, .affinity = 2}).workers, 1U);

@@ -26,9 +26,9 @@ class LoopStats final {
 
   event::Loop& loop_;
   LoopFigures figures_;
-  DispatcherStats dispatcher_;          // empty: not every turn
+  DispatcherStats dispatcher_;  // empty: not every turn
   base::Nanos longest_ = 0;
-  base::Nanos cpu_ = 0;                 // of the thread until the last turn's end
+  base::Nanos cpu_ = 0;  // of the thread until the last turn's end
 };
 
 }  // namespace outrider::server

@@ -54,7 +54,7 @@ TEST(LoopStats, EveryTurnIsMeasuredWhenTheBootstrapAsks) {
   EXPECT_EQ(seen.longest, 700u);
   EXPECT_EQ(seen.turns, 3u);
   EXPECT_EQ(seen.delays, 3u);
-  EXPECT_EQ(seen.cpus, 2u);   // counted from the end of the first
+  EXPECT_EQ(seen.cpus, 2u);  // counted from the end of the first
 }
 
 }  // namespace

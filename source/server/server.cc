@@ -104,7 +104,7 @@ Server::~Server() {
   }
   loop_stats_.reset();
   loop_.setBudget(event::Loop::kNoBudget);
-  loop_.turn(0);   // parts that workers posted back are destroyed here
+  loop_.turn(0);  // parts that workers posted back are destroyed here
 }
 
 State Server::state() const { return failed_health_check_ || draining_ ? State::kDraining : state_; }
@@ -146,13 +146,22 @@ absl::Status Server::load() {
         follower_->clusterSecrets(spec.name, live->wants());
         return upstream::TransportSourceRef(std::make_shared<upstream::TlsTransportSource>(std::move(live)));
       });
-  listeners_ = std::make_unique<listener::ListenerManager>(stats_, workers_.size(),
-                                                           [this](std::shared_ptr<const listener::ListenerChange> change) {
-                                                             for (const auto& worker : workers_) worker->applyListener(change);
-                                                           },
-                                                           flags_.drain_time_s.value_or(600) * base::kSecond);
+  listeners_ = std::make_unique<listener::ListenerManager>(
+      stats_, workers_.size(),
+      [this](std::shared_ptr<const listener::ListenerChange> change) {
+        for (const auto& worker : workers_) worker->applyListener(change);
+      },
+      flags_.drain_time_s.value_or(600) * base::kSecond);
   assembler_ = std::make_unique<xds::Assembler>(xds::AssemblerParts{
-      loop_, stats_, names_, registry_, *checker_, {flags_.defaults == Flags::Defaults::kEnvoy}, *clusters_, *listeners_, tls,
+      loop_,
+      stats_,
+      names_,
+      registry_,
+      *checker_,
+      {flags_.defaults == Flags::Defaults::kEnvoy},
+      *clusters_,
+      *listeners_,
+      tls,
       [this](config::RouteTableId id, std::shared_ptr<const config::RouteTable> table) {
         for (const auto& worker : workers_) worker->applyRoutes(id, table);
       },
@@ -256,8 +265,10 @@ absl::Status Server::startXds(config::Problems& problems) {
       const auto lds = problems.field("lds_config");
       (void)hub_->check(dynamic.lds_config(), xds::kListenerType, problems);
     }
-    if (!dynamic.lds_resources_locator().empty()) problems.addAt("lds_resources_locator", dynamic.lds_resources_locator(), "is not implemented");
-    if (!dynamic.cds_resources_locator().empty()) problems.addAt("cds_resources_locator", dynamic.cds_resources_locator(), "is not implemented");
+    if (!dynamic.lds_resources_locator().empty())
+      problems.addAt("lds_resources_locator", dynamic.lds_resources_locator(), "is not implemented");
+    if (!dynamic.cds_resources_locator().empty())
+      problems.addAt("cds_resources_locator", dynamic.cds_resources_locator(), "is not implemented");
   }
   for (int i = 0; i < message.layered_runtime().layers_size(); ++i) {
     const auto runtime = problems.field("layered_runtime");
@@ -271,9 +282,9 @@ absl::Status Server::startXds(config::Problems& problems) {
   }
   if (!problems.empty()) return absl::InvalidArgumentError(problems.str());
   const base::Nanos drain = flags_.drain_time_s.value_or(600) * base::kSecond;
-  follower_ = std::make_unique<xds::Follower>(xds::FollowerParts{
-      loop_, *hub_, *assembler_, *clusters_, [this](std::function<void()> job) { config_thread_->post(std::move(job)); },
-      [this](std::string_view resource, const config::Problems& found) { reportUnsupported(resource, found); }, drain});
+  follower_ = std::make_unique<xds::Follower>(
+      xds::FollowerParts{loop_, *hub_, *assembler_, *clusters_, [this](std::function<void()> job) { config_thread_->post(std::move(job)); },
+                         [this](std::string_view resource, const config::Problems& found) { reportUnsupported(resource, found); }, drain});
   return absl::OkStatus();
 }
 
@@ -400,7 +411,8 @@ void Server::refreshStats() {
   uint32_t days = std::numeric_limits<uint32_t>::max();
   const int64_t now = loop_.wall() / base::kSecond;
   contexts_->visit([&](const tls::NativeContext& context) {
-    days = std::min({days, tls::daysUntilFirstExpiry(context.ownCertificates(), now), tls::daysUntilFirstExpiry(context.authorities(), now)});
+    days =
+        std::min({days, tls::daysUntilFirstExpiry(context.ownCertificates(), now), tls::daysUntilFirstExpiry(context.authorities(), now)});
   });
   server_stats_.set(ServerStat::kDaysUntilExpiry, days);
 }
@@ -425,11 +437,12 @@ void Server::startWorkers() {
 void Server::start() {
   printDefaults();
   const auto& dynamic = bootstrap_->message.dynamic_resources();
-  follower_->start(bootstrap_->message.layered_runtime(), dynamic.has_cds_config() ? &dynamic.cds_config() : nullptr, dynamic.has_lds_config() ? &dynamic.lds_config() : nullptr,
-                   [this] {
+  follower_->start(bootstrap_->message.layered_runtime(), dynamic.has_cds_config() ? &dynamic.cds_config() : nullptr,
+                   dynamic.has_lds_config() ? &dynamic.lds_config() : nullptr, [this] {
                      startWorkers();
                      state_ = State::kLive;
-                     server_stats_.record(ServerStat::kInitializationTime, static_cast<uint64_t>((loop_.wall() - started_at_) / base::kMilli));
+                     server_stats_.record(ServerStat::kInitializationTime,
+                                          static_cast<uint64_t>((loop_.wall() - started_at_) / base::kMilli));
                      OUTRIDER_LOG(kInfo, kMain, "all clusters and listeners are initialized; serving");
                    });
 }

@@ -30,7 +30,7 @@
 namespace outrider::server {
 
 enum class State : uint8_t { kPreInitializing, kInitializing, kLive, kDraining };
-std::string_view stateName(State state);   // as /ready prints it
+std::string_view stateName(State state);  // as /ready prints it
 
 class Server final : private event::IoHandler {
  public:
@@ -51,8 +51,8 @@ class Server final : private event::IoHandler {
   void failHealthCheck(bool fail);
   // Graceful: clients are asked to leave over --drain-time-s, then the listeners close, unless `skip_exit`. Else they close now.
   void drainListeners(bool graceful, bool inbound_only, bool skip_exit);
-  void quit();                              // as SIGTERM's second: now
-  void shutdown();                          // as SIGTERM: drain, then end
+  void quit();      // as SIGTERM's second: now
+  void shutdown();  // as SIGTERM: drain, then end
   event::Loop& loop() { return loop_; }
   std::vector<std::unique_ptr<Worker>>& workers() { return workers_; }
   stats::Store& stats() { return stats_; }
@@ -65,14 +65,14 @@ class Server final : private event::IoHandler {
   const xds::Assembler& assembler() const { return *assembler_; }
   const tls::ContextCache& tlsContexts() const { return *contexts_; }
   size_t workerCount() const { return workers_.size(); }
-  std::string defaultsText() const;         // /outrider/defaults
-  void refreshStats();                      // the process's own gauges, when somebody looks
+  std::string defaultsText() const;  // /outrider/defaults
+  void refreshStats();               // the process's own gauges, when somebody looks
   void reopenLogs();
-  admin::Endpoint* admin() { return admin_.get(); }   // null: none is configured
-  int stepUntilIdle();                      // tests: turns main and all workers until nothing happens
+  admin::Endpoint* admin() { return admin_.get(); }  // null: none is configured
+  int stepUntilIdle();                               // tests: turns main and all workers until nothing happens
 
  private:
-  void onReady(uint32_t events) override;   // signals
+  void onReady(uint32_t events) override;  // signals
   void onSignal(int signal);
   void startWorkers();
   absl::Status loadStatic(config::Problems& problems);
@@ -106,20 +106,20 @@ class Server final : private event::IoHandler {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<upstream::ClusterManager> clusters_;
   std::unique_ptr<listener::ListenerManager> listeners_;
-  std::unique_ptr<upstream::ClusterView> main_view_;     // main's own look at the clusters, for management streams
+  std::unique_ptr<upstream::ClusterView> main_view_;  // main's own look at the clusters, for management streams
   std::unique_ptr<xds::Hub> hub_;
   std::unique_ptr<xds::Assembler> assembler_;
   std::unique_ptr<xds::Follower> follower_;
   std::unique_ptr<ConfigThread> config_thread_;
   std::unique_ptr<admin::Endpoint> admin_;
-  std::vector<xds::Assembler::ListenerDraft> drafts_;   // parsed, not yet bound
+  std::vector<xds::Assembler::ListenerDraft> drafts_;  // parsed, not yet bound
   std::vector<std::shared_ptr<const config::ClusterSpec>> clusters_of_bootstrap_;
   std::vector<std::string> unsupported_;
   size_t unsupported_count_ = 0;
   State state_ = State::kPreInitializing;
   bool failed_health_check_ = false;
   bool draining_ = false;
-  base::Nanos started_at_ = 0;              // wall clock
+  base::Nanos started_at_ = 0;  // wall clock
   size_t workers_idle_ = 0;
   int signal_fd_ = -1;
   int exit_code_ = 0;

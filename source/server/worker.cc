@@ -18,7 +18,8 @@ constexpr base::Nanos kTurnBudget = 300 * base::kMicro;
 Worker::Worker(uint32_t slot, event::Mailbox& main, stats::Store& stats, listener::ConnectionLimit& limit, const config::NameTable* names,
                bool every_turn, const base::Clock& clock)
     : loop_(clock),
-      loop_stats_(loop_, stats, "listener_manager.worker_" + std::to_string(slot - 1) + ".", "worker_" + std::to_string(slot - 1), every_turn),
+      loop_stats_(loop_, stats, "listener_manager.worker_" + std::to_string(slot - 1) + ".", "worker_" + std::to_string(slot - 1),
+                  every_turn),
       main_(main),
       clusters_(loop_, main, slot, names),
       context_{loop_, main, clusters_, routes_, stats, filter::Random(std::random_device()() * 0x9E3779B97F4A7C15u + slot), {}, slot},

@@ -22,9 +22,9 @@ class Worker final {
          bool every_turn, const base::Clock& clock = base::SystemClock::instance());
   ~Worker();
 
-  void logTo(accesslog::GrpcLogs& logs);   // before start(): entries for collectors go over this worker's clusters
+  void logTo(accesslog::GrpcLogs& logs);  // before start(): entries for collectors go over this worker's clusters
   void start();
-  void stop();                     // after this turn the loop ends; then join
+  void stop();  // after this turn the loop ends; then join
   void join();
   // Of a worker without a thread (tests): what start()'s thread does at its end.
   void finish();
@@ -33,8 +33,8 @@ class Worker final {
   // Letters: run on the worker between two turns.
   void applyClusters(std::shared_ptr<const upstream::ClusterChanges> changes);
   void applyListener(std::shared_ptr<const listener::ListenerChange> change);
-  void applyRoutes(config::RouteTableId id, std::shared_ptr<const config::RouteTable> table);   // null: gone
-  void applyScopes(config::ScopeSetId id, std::shared_ptr<const config::ScopeIndex> scopes);    // null: gone
+  void applyRoutes(config::RouteTableId id, std::shared_ptr<const config::RouteTable> table);  // null: gone
+  void applyScopes(config::ScopeSetId id, std::shared_ptr<const config::ScopeIndex> scopes);   // null: gone
   void setDrain(const filter::DrainState& drain);
   void stopAccepting(bool inbound_only);
   void drainConnections(bool inbound_only);

@@ -10,7 +10,7 @@ namespace {
 
 // Prefixes of parts of a cluster or listener: what stands before them is the cluster's or listener's own name, dots and all.
 constexpr std::string_view kParts[] = {
-    "circuit_breakers.default.", "circuit_breakers.high.", "health_check.", "outlier_detection.", "retry.", "ssl.",
+    "circuit_breakers.default.",  "circuit_breakers.high.",     "health_check.", "outlier_detection.", "retry.", "ssl.",
     "server_ssl_socket_factory.", "client_ssl_socket_factory.",
 };
 
@@ -64,8 +64,7 @@ double quantile(const Histogram::Sample& sample, double q) {
   uint64_t below = 0;
   for (const auto& [bin, count] : sample.bins) {
     if (below + count >= rank) {
-      return Histogram::binLow(bin) +
-             Histogram::binWidth(bin) * static_cast<double>(rank - below) / static_cast<double>(count + 1);
+      return Histogram::binLow(bin) + Histogram::binWidth(bin) * static_cast<double>(rank - below) / static_cast<double>(count + 1);
     }
     below += count;
   }

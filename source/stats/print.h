@@ -32,7 +32,7 @@ void appendLabel(std::string& labels, std::string_view name, std::string_view va
 // "cluster_circuit_breakers_high_" with the label envoy_cluster_name="a".
 struct PrefixTags {
   std::string metric;
-  std::string labels;       // a="b",c="d"; escaped
+  std::string labels;  // a="b",c="d"; escaped
 };
 PrefixTags prefixTags(std::string_view prefix);
 

@@ -97,10 +97,10 @@ TEST(Histogram, QuantilesAreThoseOfEnvoy) {
   EXPECT_EQ(quantile(sample, 0.99), 13.5);
   EXPECT_EQ(quantile(sample, 1), 13.5);
   const auto counts = cumulative(sample);
-  EXPECT_EQ(counts[0], 74u);      // 0.5
-  EXPECT_EQ(counts[2], 77u);      // 5
-  EXPECT_EQ(counts[3], 79u);      // 10
-  EXPECT_EQ(counts[4], 80u);      // 25
+  EXPECT_EQ(counts[0], 74u);  // 0.5
+  EXPECT_EQ(counts[2], 77u);  // 5
+  EXPECT_EQ(counts[3], 79u);  // 10
+  EXPECT_EQ(counts[4], 80u);  // 25
   EXPECT_EQ(counts.back(), 80u);
 }
 

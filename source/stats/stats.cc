@@ -253,9 +253,7 @@ void Store::visit(const Visitor& visitor) const {
   }
   if (visitor.number) {
     for (const SeriesRef& each : series) {
-      each->forEach([&](const std::string& name, uint64_t value) {
-        visitor.number(name, Kind::kCounter, Scope::Reading{value, true});
-      });
+      each->forEach([&](const std::string& name, uint64_t value) { visitor.number(name, Kind::kCounter, Scope::Reading{value, true}); });
     }
   }
   if (visitor.text) {
@@ -266,9 +264,7 @@ void Store::visit(const Visitor& visitor) const {
 std::vector<Store::Member> Store::membersAfter(const std::string* after, size_t most) const {
   std::vector<Member> out;
   const std::lock_guard lock(mutex_);
-  auto scope = after == nullptr
-                   ? scopes_.begin()
-                   : scopes_.upper_bound({*after, reinterpret_cast<const Stat*>(UINTPTR_MAX)});
+  auto scope = after == nullptr ? scopes_.begin() : scopes_.upper_bound({*after, reinterpret_cast<const Stat*>(UINTPTR_MAX)});
   auto series = after == nullptr ? series_.begin() : series_.upper_bound(*after);
   while (scope != scopes_.end() || series != series_.end()) {
     const std::string& prefix =

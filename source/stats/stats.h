@@ -23,7 +23,7 @@ namespace outrider::stats {
 enum class Kind : uint8_t { kCounter, kGauge, kHistogram };
 
 struct Stat {
-  std::string_view name;     // "upstream_rq_total"
+  std::string_view name;  // "upstream_rq_total"
   Kind kind;
 };
 
@@ -41,13 +41,13 @@ class Histogram {
  public:
   Histogram();
   ~Histogram();
-  void record(uint64_t value);   // the slot's thread
+  void record(uint64_t value);  // the slot's thread
   struct Sample {
     uint64_t count = 0;
     double sum = 0;
-    std::map<uint32_t, uint64_t> bins;   // by bin index
+    std::map<uint32_t, uint64_t> bins;  // by bin index
   };
-  void addTo(Sample& sample) const;      // any thread
+  void addTo(Sample& sample) const;  // any thread
   static uint32_t binOf(uint64_t value);
   static double binLow(uint32_t bin);
   static double binWidth(uint32_t bin);
@@ -56,7 +56,7 @@ class Histogram {
   static constexpr size_t kDecades = 20;
   std::atomic<uint64_t> count_{0};
   std::atomic<uint64_t> sum_{0};
-  std::atomic<std::atomic<uint64_t>*> decades_[kDecades] = {};   // 90 bins each, made on first use
+  std::atomic<std::atomic<uint64_t>*> decades_[kDecades] = {};  // 90 bins each, made on first use
 };
 
 class Scope final {
@@ -71,8 +71,7 @@ class Scope final {
 
   void add(size_t index, int64_t by) {
     std::atomic<uint64_t>& cell = mine(index);
-    cell.store(((cell.load(std::memory_order_relaxed) + static_cast<uint64_t>(by)) & ~kUsed) | kUsed,
-               std::memory_order_relaxed);
+    cell.store(((cell.load(std::memory_order_relaxed) + static_cast<uint64_t>(by)) & ~kUsed) | kUsed, std::memory_order_relaxed);
   }
   // Gauges with one writer for the whole process (main).
   void set(size_t index, uint64_t value) { mine(index).store((value & ~kUsed) | kUsed, std::memory_order_relaxed); }
@@ -82,9 +81,9 @@ class Scope final {
     uint64_t value = 0;
     bool used = false;
   };
-  Reading read(size_t index) const;                       // sum over slots
+  Reading read(size_t index) const;  // sum over slots
   Histogram::Sample sample(size_t index) const;
-  void reset();                                           // /reset_counters: counters to 0
+  void reset();  // /reset_counters: counters to 0
 
  private:
   static constexpr uint64_t kUsed = uint64_t{1} << 63;
@@ -98,7 +97,7 @@ class Scope final {
 
   const std::string prefix_;
   const Table& table_;
-  std::atomic<std::atomic<uint64_t>*> slots_[kMostSlots] = {};   // a histogram's cell holds its pointer
+  std::atomic<std::atomic<uint64_t>*> slots_[kMostSlots] = {};  // a histogram's cell holds its pointer
 };
 
 using ScopeRef = std::shared_ptr<Scope>;
@@ -142,15 +141,15 @@ class Series final {
   const size_t most_;
   std::atomic<Entry*> first_{nullptr};
   std::atomic<size_t> count_{0};
-  std::mutex mutex_;   // guards insertion only
+  std::mutex mutex_;  // guards insertion only
 };
 using SeriesRef = std::shared_ptr<Series>;
 
 class Store final {
  public:
-  ScopeRef scope(std::string prefix, const Table& table);          // the living one of that key, else a new one
+  ScopeRef scope(std::string prefix, const Table& table);  // the living one of that key, else a new one
   SeriesRef series(std::string prefix, size_t most = 256);
-  void text(std::string name, std::function<std::string()> value); // text readouts
+  void text(std::string name, std::function<std::string()> value);  // text readouts
   void dropText(const std::string& name);
 
   struct Visitor {
@@ -165,14 +164,14 @@ class Store final {
   // prefixes; all of one prefix come together, and about `most` at once. Empty: there are no more.
   struct Member {
     std::string prefix;
-    ScopeRef scope;      // or
+    ScopeRef scope;  // or
     SeriesRef series;
   };
   std::vector<Member> membersAfter(const std::string* after, size_t most) const;
-  std::vector<std::pair<std::string, std::string>> texts() const;   // by name
+  std::vector<std::pair<std::string, std::string>> texts() const;  // by name
 
  private:
-  void sweep();          // forgets the dead; under the lock
+  void sweep();  // forgets the dead; under the lock
 
   mutable std::mutex mutex_;
   size_t sweep_at_ = 1024;
@@ -190,8 +189,7 @@ class Store final {
 #define OUTRIDER_STAT_COUNTER(id, name) {name, ::outrider::stats::Kind::kCounter},
 #define OUTRIDER_STAT_GAUGE(id, name) {name, ::outrider::stats::Kind::kGauge},
 #define OUTRIDER_STAT_HISTOGRAM(id, name) {name, ::outrider::stats::Kind::kHistogram},
-#define OUTRIDER_STATS(Enum, table, LIST)                                                           \
-  enum class Enum : uint16_t { LIST(OUTRIDER_STAT_ENUM, OUTRIDER_STAT_ENUM, OUTRIDER_STAT_ENUM) };  \
-  inline constexpr ::outrider::stats::Stat table##Stats[] = {                                       \
-      LIST(OUTRIDER_STAT_COUNTER, OUTRIDER_STAT_GAUGE, OUTRIDER_STAT_HISTOGRAM)};                   \
+#define OUTRIDER_STATS(Enum, table, LIST)                                                                                                \
+  enum class Enum : uint16_t { LIST(OUTRIDER_STAT_ENUM, OUTRIDER_STAT_ENUM, OUTRIDER_STAT_ENUM) };                                       \
+  inline constexpr ::outrider::stats::Stat table##Stats[] = {LIST(OUTRIDER_STAT_COUNTER, OUTRIDER_STAT_GAUGE, OUTRIDER_STAT_HISTOGRAM)}; \
   inline constexpr ::outrider::stats::Table table{table##Stats, sizeof(table##Stats) / sizeof(table##Stats[0])};

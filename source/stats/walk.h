@@ -13,15 +13,15 @@ namespace outrider::stats {
 struct Item {
   std::string name;
   Kind kind = Kind::kCounter;
-  uint64_t value = 0;              // counters and gauges
-  bool used = false;               // ever written
-  ScopeRef scope;                  // histograms: scope->sample(index)
+  uint64_t value = 0;  // counters and gauges
+  bool used = false;   // ever written
+  ScopeRef scope;      // histograms: scope->sample(index)
   size_t index = 0;
 };
 
 class Walk final {
  public:
-  enum class Want : uint8_t { kNumbers, kHistograms };    // counters and gauges, or histograms
+  enum class Want : uint8_t { kNumbers, kHistograms };  // counters and gauges, or histograms
   explicit Walk(const Store& store, Want want = Want::kNumbers) : store_(&store), want_(want) {}
   // Appends the next names, sorted; false: there are no more.
   bool next(std::vector<Item>& out);

@@ -22,12 +22,12 @@ struct RouteInfo {
 };
 struct ClusterInfo {
   std::string name;
-  std::string observability_name;    // alt_stat_name, else name
+  std::string observability_name;  // alt_stat_name, else name
 };
 struct HostInfo {
   base::Address address;
-  std::string hostname;              // of the endpoint, may be empty
-  std::string address_text;          // address.str(), printed once
+  std::string hostname;      // of the endpoint, may be empty
+  std::string address_text;  // address.str(), printed once
   std::string region, zone, sub_zone;
 };
 struct ListenerInfo {
@@ -37,47 +37,47 @@ struct ListenerInfo {
 
 // One per downstream connection, shared by its exchanges.
 struct ConnectionInfo {
-  base::Address direct_remote;       // the socket's peer
-  base::Address remote;              // after the proxy protocol; equal otherwise
+  base::Address direct_remote;  // the socket's peer
+  base::Address remote;         // after the proxy protocol; equal otherwise
   base::Address local;
-  std::string requested_server_name; // SNI
+  std::string requested_server_name;  // SNI
   std::string alpn;
   std::string ja3;
   uint64_t id = 0;
-  const SecurityInfo* tls = nullptr;   // null: plain
+  const SecurityInfo* tls = nullptr;  // null: plain
   const ListenerInfo* listener = nullptr;
-  std::string_view termination_details;     // why we closed it
+  std::string_view termination_details;  // why we closed it
   std::string_view transport_failure;
 };
 
 struct StreamInfo {
   const ConnectionInfo* connection = nullptr;
-  base::Address remote;              // the client as the proxy believes (x-forwarded-for counted)
-  base::Nanos start_wall = 0;        // since the epoch
+  base::Address remote;        // the client as the proxy believes (x-forwarded-for counted)
+  base::Nanos start_wall = 0;  // since the epoch
   base::Nanos start = 0;
-  base::Nanos request_head_at = 0;   // head complete
-  base::Nanos request_end_at = 0;    // last request byte received
+  base::Nanos request_head_at = 0;  // head complete
+  base::Nanos request_end_at = 0;   // last request byte received
   base::Nanos first_upstream_tx = 0, last_upstream_tx = 0;
   base::Nanos first_upstream_rx = 0, last_upstream_rx = 0;
   base::Nanos first_downstream_tx = 0, last_downstream_tx = 0;
   base::Nanos pool_ready_at = 0;
   base::Nanos end = 0;
 
-  uint64_t bytes_received = 0;       // request body
-  uint64_t bytes_sent = 0;           // response body
+  uint64_t bytes_received = 0;  // request body
+  uint64_t bytes_sent = 0;      // response body
   uint64_t request_head_bytes = 0, response_head_bytes = 0, response_trailer_bytes = 0;
   uint64_t upstream_wire_sent = 0, upstream_wire_received = 0;
 
   ResponseFlags flags;
-  uint16_t response_code = 0;        // 0: nothing was sent
+  uint16_t response_code = 0;  // 0: nothing was sent
   http::Protocol protocol = http::Protocol::kHttp11;
   http::Protocol upstream_protocol = http::Protocol::kHttp11;
-  bool has_protocol = false;         // HTTP at all
+  bool has_protocol = false;  // HTTP at all
   bool has_upstream_protocol = false;
   bool health_check = false;
   uint16_t attempts = 0;
-  std::string_view details;          // Envoy's response code details
-  std::string_view reason;           // Outrider's reason id; empty: upstream's own answer
+  std::string_view details;  // Envoy's response code details
+  std::string_view reason;   // Outrider's reason id; empty: upstream's own answer
 
   const RouteInfo* route = nullptr;
   const ClusterInfo* cluster = nullptr;

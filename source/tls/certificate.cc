@@ -24,9 +24,7 @@ std::string lowerCase(std::string_view text) {
   return out;
 }
 
-BioPtr readOnly(const std::string& bytes) {
-  return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
-}
+BioPtr readOnly(const std::string& bytes) { return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size()))); }
 
 int passwordFrom(char* to, int room, int /*writing*/, void* password) {
   const auto& text = *static_cast<const std::string*>(password);
@@ -64,8 +62,7 @@ void loadPkcs12(const config::CertificateSpec& spec, Certificate& out, config::P
   EVP_PKEY* key = nullptr;
   X509* leaf = nullptr;
   STACK_OF(X509)* chain = nullptr;
-  if (pack == nullptr || PKCS12_parse(pack, spec.password.bytes.c_str(), &key, &leaf, &chain) != 1 || key == nullptr ||
-      leaf == nullptr) {
+  if (pack == nullptr || PKCS12_parse(pack, spec.password.bytes.c_str(), &key, &leaf, &chain) != 1 || key == nullptr || leaf == nullptr) {
     problems.addAt("pkcs12", spec.pkcs12.path, "cannot be read: " + opensslCause());
   }
   PKCS12_free(pack);
@@ -78,8 +75,7 @@ void checkKey(Certificate& out, std::string_view path, config::Problems& problem
   switch (EVP_PKEY_get_base_id(out.key.get())) {
     case EVP_PKEY_RSA:
       if (EVP_PKEY_get_bits(out.key.get()) < kLeastRsaBits) {
-        problems.addAt("certificate_chain", path,
-                       "has an RSA key of " + std::to_string(EVP_PKEY_get_bits(out.key.get())) + " bits",
+        problems.addAt("certificate_chain", path, "has an RSA key of " + std::to_string(EVP_PKEY_get_bits(out.key.get())) + " bits",
                        "2048 or more");
       }
       break;
@@ -107,8 +103,8 @@ void collectNames(Certificate& out) {
   const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
   if (at < 0) return;
   const ASN1_STRING* text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
-  out.names.push_back(lowerCase(
-      {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<size_t>(ASN1_STRING_length(text))}));
+  out.names.push_back(
+      lowerCase({reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<size_t>(ASN1_STRING_length(text))}));
 }
 
 void loadStaple(const config::DataSpec& data, Certificate& out, config::Problems& problems) {

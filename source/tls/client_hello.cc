@@ -68,8 +68,7 @@ ClientHelloReader::Answer ClientHelloReader::read(std::string_view so_far) {
       text = joined;
     }
     if (text.size() >= kMessageHead) {
-      const size_t length =
-          static_cast<size_t>(at(text, 1)) << 16 | static_cast<size_t>(at(text, 2)) << 8 | at(text, 3);
+      const size_t length = static_cast<size_t>(at(text, 1)) << 16 | static_cast<size_t>(at(text, 2)) << 8 | at(text, 3);
       if (length > kMostBytes - kMessageHead) return Answer::kBad;
       if (text.size() >= kMessageHead + length) return parseMessage(text.substr(kMessageHead, length));
     }
@@ -87,8 +86,7 @@ ClientHelloReader::Answer ClientHelloReader::parseMessage(std::string_view body)
   const std::string_view session = hello.field(1);
   const std::string_view ciphers = hello.field(2);
   const std::string_view compressions = hello.field(1);
-  if (!hello.good() || version >> 8 != 3 || session.size() > 32 || ciphers.empty() || ciphers.size() % 2 != 0 ||
-      compressions.empty()) {
+  if (!hello.good() || version >> 8 != 3 || session.size() > 32 || ciphers.empty() || ciphers.size() % 2 != 0 || compressions.empty()) {
     return Answer::kBad;
   }
   if (hello.empty()) return Answer::kFound;  // no extensions at all

@@ -34,8 +34,7 @@ std::string fromOpenssl(const char* sni, std::string_view alpn) {
   SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
   SSL_set_connect_state(ssl);
   if (sni != nullptr) SSL_set_tlsext_host_name(ssl, sni);
-  if (!alpn.empty())
-    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
+  if (!alpn.empty()) SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
   SSL_do_handshake(ssl);
   char* data = nullptr;
   const long size = BIO_get_mem_data(out, &data);
@@ -62,8 +61,7 @@ TEST(ClientHello, ARealClientWithoutBothIsStillTls) {
 TEST(ClientHello, AnswersTheSameWhereverItIsCut) {
   const std::string whole = fromOpenssl("a.test", "\x02h2");
   ClientHelloReader reader;
-  for (size_t n = 0; n < whole.size(); ++n)
-    ASSERT_EQ(reader.read(std::string_view(whole).substr(0, n)), Answer::kMore) << n;
+  for (size_t n = 0; n < whole.size(); ++n) ASSERT_EQ(reader.read(std::string_view(whole).substr(0, n)), Answer::kMore) << n;
   ASSERT_EQ(reader.read(whole), Answer::kFound);
   EXPECT_EQ(reader.serverName(), "a.test");
   EXPECT_EQ(reader.protocols(), std::vector<std::string>{"h2"});
@@ -76,8 +74,7 @@ TEST(ClientHello, MayBeSpreadOverRecordsOfOneByte) {
   ASSERT_EQ(at_once.read(spread), Answer::kFound);
   EXPECT_EQ(at_once.serverName(), "a.test");
   ClientHelloReader bit_by_bit;
-  for (size_t n = 0; n < spread.size(); ++n)
-    ASSERT_EQ(bit_by_bit.read(std::string_view(spread).substr(0, n)), Answer::kMore) << n;
+  for (size_t n = 0; n < spread.size(); ++n) ASSERT_EQ(bit_by_bit.read(std::string_view(spread).substr(0, n)), Answer::kMore) << n;
   ASSERT_EQ(bit_by_bit.read(spread), Answer::kFound);
   EXPECT_EQ(bit_by_bit.serverName(), "a.test");
 }
@@ -107,10 +104,8 @@ TEST(ClientHello, Table) {
       {"a record of 64 KiB", "\x16\x03\x01\xff\xff\x01", Answer::kNotTls},
       {"a server's hello", record("\x02" + sized("abc", 3)), Answer::kNotTls},
       {"no extensions", hello(""), Answer::kFound},
-      {"unknown extensions, GREASE", hello(extension(0x1a1a, "") + extension(0xff01, zero) + name("b.test")),
-       Answer::kFound},
-      {"two names in one extension", hello(extension(0, sized(zero + sized("a", 2) + zero + sized("b", 2), 2))),
-       Answer::kBad},
+      {"unknown extensions, GREASE", hello(extension(0x1a1a, "") + extension(0xff01, zero) + name("b.test")), Answer::kFound},
+      {"two names in one extension", hello(extension(0, sized(zero + sized("a", 2) + zero + sized("b", 2), 2))), Answer::kBad},
       {"two name extensions", hello(name("a") + name("b")), Answer::kBad},
       {"an empty name", hello(name("")), Answer::kBad},
       {"an empty list of names", hello(extension(0, sized("", 2))), Answer::kBad},
@@ -132,8 +127,7 @@ TEST(ClientHello, Table) {
     // The verdict does not depend on how the bytes came; once it fell it fell.
     ClientHelloReader slow;
     Answer answer = Answer::kMore;
-    for (size_t n = 0; n <= row.bytes.size() && answer == Answer::kMore; ++n)
-      answer = slow.read(std::string_view(row.bytes).substr(0, n));
+    for (size_t n = 0; n <= row.bytes.size() && answer == Answer::kMore; ++n) answer = slow.read(std::string_view(row.bytes).substr(0, n));
     EXPECT_EQ(answer, row.answer) << row.what << ", byte by byte";
   }
 }

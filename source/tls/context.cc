@@ -68,11 +68,7 @@ class Key final {
         .add(params.signatures);
   }
   Key& add(const config::CertificateSpec& certificate) {
-    return add(certificate.chain)
-        .add(certificate.key)
-        .add(certificate.pkcs12)
-        .add(certificate.password)
-        .add(certificate.ocsp_staple);
+    return add(certificate.chain).add(certificate.key).add(certificate.pkcs12).add(certificate.password).add(certificate.ocsp_staple);
   }
   Key& trust(const config::ValidationSpec& spec) {
     return add(spec.trusted_ca)
@@ -85,15 +81,11 @@ class Key final {
   Key& checks(const config::ValidationSpec& spec) {
     add(spec.accept_untrusted).add(spec.sans.size());
     for (const config::SanMatcherSpec& san : spec.sans) {
-      add(static_cast<uint64_t>(san.type))
-          .add(static_cast<uint64_t>(san.text.kind))
-          .add(san.text.value)
-          .add(san.text.ignore_case);
+      add(static_cast<uint64_t>(san.type)).add(static_cast<uint64_t>(san.text.kind)).add(san.text.value).add(san.text.ignore_case);
     }
     for (const auto* list : {&spec.spki, &spec.hashes}) {
       add(list->size());
-      for (const config::Sha256& hash : *list)
-        add(std::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
+      for (const config::Sha256& hash : *list) add(std::string_view(reinterpret_cast<const char*>(hash.data()), hash.size()));
     }
     return *this;
   }
@@ -126,11 +118,7 @@ std::string nativeKey(const config::UpstreamTlsSpec& spec) {
 
 std::string fullKey(const config::UpstreamTlsSpec& spec) {
   Key key;
-  key.add(nativeKey(spec))
-      .add(spec.sni)
-      .add(spec.auto_host_sni)
-      .add(spec.auto_sni_san_validation)
-      .add(spec.max_session_keys);
+  key.add(nativeKey(spec)).add(spec.sni).add(spec.auto_host_sni).add(spec.auto_sni_san_validation).add(spec.max_session_keys);
   key.add(spec.common.alpn);
   if (spec.common.validation) key.checks(*spec.common.validation);
   return key.hash();
@@ -142,9 +130,7 @@ std::string fullKey(const config::DownstreamTlsSpec& spec) {
   key.add("server").identity(spec.common).add(spec.common.alpn);
   key.add(spec.require_client_certificate).add(spec.full_scan_on_sni_mismatch).add(spec.prefer_client_ciphers);
   key.add(spec.stateless_resumption).add(spec.stateful_resumption).add(spec.ticket_keys);
-  key.add(spec.session_timeout.value_or(~0u))
-      .add(static_cast<uint64_t>(spec.ocsp_policy))
-      .add(spec.session_timeout.has_value());
+  key.add(spec.session_timeout.value_or(~0u)).add(static_cast<uint64_t>(spec.ocsp_policy)).add(spec.session_timeout.has_value());
   if (spec.common.validation) key.trust(*spec.common.validation).checks(*spec.common.validation);
   return key.hash();
 }
@@ -157,9 +143,7 @@ std::string sessionScope(const config::DownstreamTlsSpec& spec) {
   return key.hash();
 }
 
-bool unresolved(const config::CommonTlsSpec& spec) {
-  return !spec.certificate_sds.empty() || spec.validation_sds.has_value();
-}
+bool unresolved(const config::CommonTlsSpec& spec) { return !spec.certificate_sds.empty() || spec.validation_sds.has_value(); }
 
 // A secret's context laid over the defaults, as protobuf merges messages: single values replace, lists grow.
 void merge(config::ValidationSpec& into, const config::ValidationSpec& from) {
@@ -181,8 +165,7 @@ bool resolveCommon(config::CommonTlsSpec& spec, const SecretLookup& secrets) {
     std::vector<config::CertificateSpec> found;
     for (const config::SdsRef& ref : spec.certificate_sds) {
       const config::SecretSpec* secret = secrets(ref);
-      if (secret != nullptr && secret->kind == config::SecretSpec::Kind::kCertificate)
-        found.push_back(secret->certificate);
+      if (secret != nullptr && secret->kind == config::SecretSpec::Kind::kCertificate) found.push_back(secret->certificate);
     }
     if (found.size() == spec.certificate_sds.size()) {
       spec.certificates = std::move(found);
@@ -208,8 +191,7 @@ bool resolveCommon(config::CommonTlsSpec& spec, const SecretLookup& secrets) {
 void checkTrust(const config::CommonTlsSpec& spec, config::Problems& problems) {
   if (!spec.validation || spec.validation->verifiesChain()) return;
   const auto at = problems.field("validation_context");
-  if (!spec.validation->sans.empty())
-    problems.addAt("trusted_ca", "", "is required to verify subject alternative names");
+  if (!spec.validation->sans.empty()) problems.addAt("trusted_ca", "", "is required to verify subject alternative names");
   if (spec.validation->crl.set()) problems.addAt("trusted_ca", "", "is required to verify with a crl");
 }
 
@@ -250,8 +232,8 @@ void checkSecret(const config::SecretSpec& secret, config::Problems& problems) {
     case config::SecretSpec::Kind::kValidation: {
       const auto at = problems.field("validation_context");
       Bundle bundle;
-      if (secret.validation.trusted_ca.set() &&
-          loadBundle("trusted_ca", secret.validation.trusted_ca, bundle, problems) && bundle.certificates.empty()) {
+      if (secret.validation.trusted_ca.set() && loadBundle("trusted_ca", secret.validation.trusted_ca, bundle, problems) &&
+          bundle.certificates.empty()) {
         problems.addAt("trusted_ca", secret.validation.trusted_ca.path, "holds no certificate", "PEM");
       }
       if (secret.validation.crl.set()) loadBundle("crl", secret.validation.crl, bundle, problems);
@@ -281,15 +263,13 @@ bool NativeContext::common(const config::CommonTlsSpec& spec, config::Problems& 
     if (SSL_CTX_set1_groups_list(ctx_, groups.data()) != 1) problems.addAt("ecdh_curves", groups, "none is usable");
     if (!spec.params.signatures.empty()) {
       std::string list = joined(spec.params.signatures);
-      if (SSL_CTX_set1_sigalgs_list(ctx_, list.data()) != 1)
-        problems.addAt("signature_algorithms", list, "none is usable");
+      if (SSL_CTX_set1_sigalgs_list(ctx_, list.data()) != 1) problems.addAt("signature_algorithms", list, "none is usable");
     }
   }
   // An end without close_notify is ours to judge (Session::read()): as an error of the library's it would cost the peer its
   // session, which RFC 5246 7.2.1 allows to be resumed.
   SSL_CTX_set_options(ctx_, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
-  SSL_CTX_set_mode(ctx_,
-                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(ctx_, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_clear_mode(ctx_, SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_read_ahead(ctx_, 1);
   SSL_CTX_set_default_read_buffer_len(ctx_, kReadAhead);
@@ -332,8 +312,8 @@ bool NativeContext::trust(const config::ValidationSpec& spec, bool server, confi
   return true;
 }
 
-std::shared_ptr<const NativeContext> NativeContext::server(const config::DownstreamTlsSpec& spec,
-                                                           std::string_view session_scope, config::Problems& problems) {
+std::shared_ptr<const NativeContext> NativeContext::server(const config::DownstreamTlsSpec& spec, std::string_view session_scope,
+                                                           config::Problems& problems) {
   ERR_clear_error();
   const size_t before = problems.size();
   std::shared_ptr<NativeContext> out(new NativeContext());
@@ -393,8 +373,7 @@ std::shared_ptr<const NativeContext> NativeContext::server(const config::Downstr
   return out;
 }
 
-std::shared_ptr<const NativeContext> NativeContext::client(const config::UpstreamTlsSpec& spec,
-                                                           config::Problems& problems) {
+std::shared_ptr<const NativeContext> NativeContext::client(const config::UpstreamTlsSpec& spec, config::Problems& problems) {
   ERR_clear_error();
   const size_t before = problems.size();
   std::shared_ptr<NativeContext> out(new NativeContext());
@@ -413,8 +392,7 @@ std::shared_ptr<const NativeContext> NativeContext::client(const config::Upstrea
       problems.addAt("tls_certificates", out->own_[0].path, "cannot be used: " + opensslCause());
     }
   }
-  SSL_CTX_set_session_cache_mode(
-      ctx, spec.max_session_keys > 0 ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL : SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_session_cache_mode(ctx, spec.max_session_keys > 0 ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL : SSL_SESS_CACHE_OFF);
   installCallbacks(ctx, Callbacks{});
   ERR_clear_error();
   if (problems.size() != before) return nullptr;
@@ -443,8 +421,7 @@ bool NativeContext::chooseCertificate(SSL* ssl) const {
   }
   std::string name;
   if (const char* asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name); asked != nullptr) {
-    for (const char* at = asked; *at != 0; ++at)
-      name += *at >= 'A' && *at <= 'Z' ? static_cast<char>(*at - 'A' + 'a') : *at;
+    for (const char* at = asked; *at != 0; ++at) name += *at >= 'A' && *at <= 'Z' ? static_cast<char>(*at - 'A' + 'a') : *at;
   }
   // The first of a kind that the client takes; ECDSA before RSA; else whatever is left.
   const Certificate* chosen = nullptr;
@@ -464,8 +441,7 @@ bool NativeContext::chooseCertificate(SSL* ssl) const {
   if (chosen == nullptr && full_scan_) {
     for (const auto& one : certificates_) consider(*one);
   }
-  if (chosen == nullptr && !full_scan_ && !certificates_.empty() && usable(*certificates_[0], now))
-    chosen = certificates_[0].get();
+  if (chosen == nullptr && !full_scan_ && !certificates_.empty() && usable(*certificates_[0], now)) chosen = certificates_[0].get();
   if (chosen == nullptr) return false;
   return SSL_use_cert_and_key(ssl, chosen->leaf.get(), chosen->key.get(), chosen->chain.get(), 1) == 1;
 }
@@ -481,8 +457,7 @@ std::string_view NativeContext::staple(SSL* ssl) const {
 
 // ---- ClientContext ----
 
-ClientContext::ClientContext(std::shared_ptr<const NativeContext> native, Verifier verifier,
-                             const config::UpstreamTlsSpec& spec)
+ClientContext::ClientContext(std::shared_ptr<const NativeContext> native, Verifier verifier, const config::UpstreamTlsSpec& spec)
     : native_(std::move(native)),
       verifier_(std::move(verifier)),
       alpn_(alpnWire(spec.common.alpn)),
@@ -536,18 +511,15 @@ void ClientContext::keepSession(std::string_view key, SSL_SESSION* session) cons
 namespace {
 
 template <class T>
-std::shared_ptr<const T> living(std::map<std::string, std::weak_ptr<const T>, std::less<>>& map,
-                                const std::string& key) {
+std::shared_ptr<const T> living(std::map<std::string, std::weak_ptr<const T>, std::less<>>& map, const std::string& key) {
   const auto at = map.find(key);
   return at == map.end() ? nullptr : at->second.lock();
 }
 
 template <class T>
-void keep(std::map<std::string, std::weak_ptr<const T>, std::less<>>& map, const std::string& key,
-          const std::shared_ptr<const T>& made) {
+void keep(std::map<std::string, std::weak_ptr<const T>, std::less<>>& map, const std::string& key, const std::shared_ptr<const T>& made) {
   // The dead go when the map doubles, so that many contexts cost a constant each.
-  if ((map.size() & (map.size() - 1)) == 0)
-    std::erase_if(map, [](const auto& entry) { return entry.second.expired(); });
+  if ((map.size() & (map.size() - 1)) == 0) std::erase_if(map, [](const auto& entry) { return entry.second.expired(); });
   map[key] = made;
 }
 
@@ -600,8 +572,7 @@ ClientContextRef ContextCache::client(const config::UpstreamTlsSpec& spec, confi
 
 size_t ContextCache::nativeContexts() const {
   const std::lock_guard lock(mutex_);
-  return static_cast<size_t>(
-      std::count_if(natives_.begin(), natives_.end(), [](const auto& entry) { return !entry.second.expired(); }));
+  return static_cast<size_t>(std::count_if(natives_.begin(), natives_.end(), [](const auto& entry) { return !entry.second.expired(); }));
 }
 
 void ContextCache::visit(const std::function<void(const NativeContext&)>& fn) const {

@@ -30,8 +30,8 @@ struct Certificate;
 // One of OpenSSL's contexts with the certificates that it chooses from.
 class NativeContext final {
  public:
-  static std::shared_ptr<const NativeContext> server(const config::DownstreamTlsSpec& spec,
-                                                     std::string_view session_scope, config::Problems& problems);
+  static std::shared_ptr<const NativeContext> server(const config::DownstreamTlsSpec& spec, std::string_view session_scope,
+                                                     config::Problems& problems);
   static std::shared_ptr<const NativeContext> client(const config::UpstreamTlsSpec& spec, config::Problems& problems);
   ~NativeContext();
   NativeContext(const NativeContext&) = delete;

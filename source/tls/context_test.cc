@@ -37,11 +37,10 @@ class MutualTest : public TlsTest {
                                  serverStat(SslStat::kFailVerifyCertHash)};
       connect();
       EXPECT_EQ(server_->connected, wanted == Fate::kIn) << what << ": " << server_->failure;
-      const SslStat stats[] = {SslStat::kHandshake, SslStat::kFailVerifyNoCert, SslStat::kFailVerifyError,
-                               SslStat::kFailVerifySan, SslStat::kFailVerifyCertHash};
+      const SslStat stats[] = {SslStat::kHandshake, SslStat::kFailVerifyNoCert, SslStat::kFailVerifyError, SslStat::kFailVerifySan,
+                               SslStat::kFailVerifyCertHash};
       for (size_t i = 0; i < 5; ++i) {
-        EXPECT_EQ(serverStat(stats[i]) - before[i], i == static_cast<size_t>(wanted) ? 1u : 0u)
-            << what << ", counter " << i;
+        EXPECT_EQ(serverStat(stats[i]) - before[i], i == static_cast<size_t>(wanted) ? 1u : 0u) << what << ", counter " << i;
       }
       if (wanted != Fate::kIn) {
         client_->say("a request");
@@ -81,8 +80,7 @@ TEST_F(MutualTest, WhoComesInAndWhoDoesNot) {
 
 TEST_F(MutualTest, NamesMatchByKindAndMatcher) {
   using Kind = match::StringMatchSpec::Kind;
-  const testing::Pair pair =
-      authority_.issue({.sans = "DNS:a.good.test,URI:spiffe://mesh/ns/one/sa/two,IP:10.1.2.3,email:who@good.test"});
+  const testing::Pair pair = authority_.issue({.sans = "DNS:a.good.test,URI:spiffe://mesh/ns/one/sa/two,IP:10.1.2.3,email:who@good.test"});
   come(pair);
   const struct {
     config::SanMatcherSpec matcher;
@@ -187,8 +185,7 @@ TEST_F(TlsTest, AClientRefusesServersItCannotTrust) {
   };
   const Row rows[] = {
       {other.issue({.sans = "DNS:server.test"}), "server.test", SslStat::kFailVerifyError},
-      {authority_.issue({.sans = "DNS:server.test", .from_days = -9, .to_days = -1}), "server.test",
-       SslStat::kFailVerifyError},
+      {authority_.issue({.sans = "DNS:server.test", .from_days = -9, .to_days = -1}), "server.test", SslStat::kFailVerifyError},
       {authority_.issue({.sans = "DNS:server.test", .usage = "clientAuth"}), "server.test", SslStat::kFailVerifyError},
       {authority_.issue({.sans = "DNS:server.test"}), "wrong.test", SslStat::kFailVerifySan},
   };
@@ -206,8 +203,7 @@ TEST_F(TlsTest, AClientRefusesServersItCannotTrust) {
 
 TEST_F(TlsTest, AServersWildcardCoversOneLabel) {
   server_spec_.common.certificates = {certificateOf(authority_.issue({.sans = "DNS:*.example.com"}))};
-  for (const auto& [name, in] :
-       {std::pair{"a.example.com", true}, {"a.b.example.com", false}, {"example.com", false}}) {
+  for (const auto& [name, in] : {std::pair{"a.example.com", true}, {"a.b.example.com", false}, {"example.com", false}}) {
     client_spec_.common.validation->sans = {sanIs(config::SanType::kDns, name)};
     connect();
     EXPECT_EQ(client_->connected, in) << name;
@@ -328,18 +324,15 @@ TEST_F(CacheTest, BadContentIsNamed) {
   config::DownstreamTlsSpec spec = server_spec_;
   spec.common.certificates[0].chain = inlined(one.certificate);
   spec.common.certificates[0].key = inlined(two.key);
-  EXPECT_EQ(
-      problemOf(spec),
-      "common_tls_context.tls_certificates[0].private_key: '<inline>': is not the key of the certificate in <inline>");
+  EXPECT_EQ(problemOf(spec),
+            "common_tls_context.tls_certificates[0].private_key: '<inline>': is not the key of the certificate in <inline>");
   spec.common.certificates[0].key = inlined("no key at all");
-  EXPECT_NE(problemOf(spec).find(
-                "common_tls_context.tls_certificates[0].private_key: '<inline>': holds no usable private key"),
+  EXPECT_NE(problemOf(spec).find("common_tls_context.tls_certificates[0].private_key: '<inline>': holds no usable private key"),
             std::string::npos);
   spec = server_spec_;
   spec.common.validation.emplace();
   spec.common.validation->trusted_ca = inlined("");
-  EXPECT_NE(problemOf(spec).find("common_tls_context.validation_context.trusted_ca"), std::string::npos)
-      << problemOf(spec);
+  EXPECT_NE(problemOf(spec).find("common_tls_context.validation_context.trusted_ca"), std::string::npos) << problemOf(spec);
   spec.common.validation->trusted_ca = {};
   spec.common.validation->sans = {sanIs(config::SanType::kDns, "a")};
   EXPECT_NE(problemOf(spec).find("is required to verify subject alternative names"), std::string::npos);

@@ -15,8 +15,7 @@ std::vector<config::SdsRef> referencesOf(const config::CommonTlsSpec& spec) {
 
 // ---- Server ----
 
-LiveServerContext::LiveServerContext(config::DownstreamTlsSpec spec, std::shared_ptr<ContextCache> cache,
-                                     SslStatsRef stats)
+LiveServerContext::LiveServerContext(config::DownstreamTlsSpec spec, std::shared_ptr<ContextCache> cache, SslStatsRef stats)
     : spec_(std::move(spec)), cache_(std::move(cache)), stats_(std::move(stats)), wants_(referencesOf(spec_.common)) {
   if (spec_.ticket_keys_sds) wants_.push_back(*spec_.ticket_keys_sds);
   // Not ready until commit(); so it never serves a context that nobody checked.
@@ -28,9 +27,7 @@ ServerContextRef LiveServerContext::context() const {
   return now_;
 }
 
-std::unique_ptr<net::Transport> LiveServerContext::makeTransport() const {
-  return makeServerTransport(context(), stats_);
-}
+std::unique_ptr<net::Transport> LiveServerContext::makeTransport() const { return makeServerTransport(context(), stats_); }
 
 bool LiveServerContext::prepare(const SecretLookup& secrets, config::Problems& problems) {
   next_.reset();
@@ -50,8 +47,7 @@ void LiveServerContext::commit() {
 
 // ---- Client ----
 
-LiveClientContext::LiveClientContext(config::UpstreamTlsSpec spec, std::shared_ptr<ContextCache> cache,
-                                     SslStatsRef stats)
+LiveClientContext::LiveClientContext(config::UpstreamTlsSpec spec, std::shared_ptr<ContextCache> cache, SslStatsRef stats)
     : spec_(std::move(spec)), cache_(std::move(cache)), stats_(std::move(stats)), wants_(referencesOf(spec_.common)) {
   now_ = std::make_shared<const ClientContext>(nullptr, Verifier(), config::UpstreamTlsSpec());
 }
@@ -88,14 +84,11 @@ std::string Secrets::keyOf(const config::SdsRef& ref) {
   std::string out = ref.name;
   out += '\0';
   out += static_cast<char>('0' + static_cast<int>(ref.from));
-  out += ref.from == config::SdsRef::From::kPath  ? ref.path
-         : ref.from == config::SdsRef::From::kApi ? ref.source
-                                                  : std::string();
+  out += ref.from == config::SdsRef::From::kPath ? ref.path : ref.from == config::SdsRef::From::kApi ? ref.source : std::string();
   return out;
 }
 
-bool Secrets::prepare(SecretUser& user, const std::string& changed, const config::SecretSpec* value,
-                      config::Problems& problems) const {
+bool Secrets::prepare(SecretUser& user, const std::string& changed, const config::SecretSpec* value, config::Problems& problems) const {
   return user.prepare(
       [&](const config::SdsRef& ref) -> const config::SecretSpec* {
         const std::string key = keyOf(ref);

@@ -90,8 +90,7 @@ class Secrets final {
   void forget(const std::string& key);  // nobody wants it: its key material goes
 
  private:
-  bool prepare(SecretUser& user, const std::string& changed, const config::SecretSpec* value,
-               config::Problems& problems) const;
+  bool prepare(SecretUser& user, const std::string& changed, const config::SecretSpec* value, config::Problems& problems) const;
 
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const config::SecretSpec>, std::less<>> values_;

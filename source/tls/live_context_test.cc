@@ -22,8 +22,7 @@ class LiveTest : public TlsTest {
     auto& roots = *up_.mutable_common_tls_context()->mutable_validation_context_sds_secret_config();
     roots.set_name("roots");
     roots.mutable_sds_config()->mutable_ads();
-    up_.mutable_common_tls_context()->mutable_tls_params()->set_tls_maximum_protocol_version(
-        pb::TlsParameters::TLSv1_3);
+    up_.mutable_common_tls_context()->mutable_tls_params()->set_tls_maximum_protocol_version(pb::TlsParameters::TLSv1_3);
   }
   void make() {
     config::Problems problems;
@@ -140,8 +139,7 @@ TEST_F(LiveTest, ABadSecretChangesNothing) {
   EXPECT_EQ(setCertificate(certificateOf(good)), "");
   config::CertificateSpec bad = certificateOf(good);
   bad.key = inlined(authority_.issue({}).key);
-  EXPECT_EQ(setCertificate(bad),
-            "tls_certificate.private_key: '<inline>': is not the key of the certificate in <inline>");
+  EXPECT_EQ(setCertificate(bad), "tls_certificate.private_key: '<inline>': is not the key of the certificate in <inline>");
   bad.chain = inlined("");
   EXPECT_NE(setCertificate(bad), "");
   meet();
@@ -195,8 +193,7 @@ TEST_F(LiveTest, NamesWithoutAnAuthorityRefuseTheSecret) {
 
 TEST_F(LiveTest, OtherSocketsAreRefused) {
   config::Problems problems;
-  EXPECT_EQ(parseServerSocket("envoy.extensions.transport_sockets.tap.v3.Tap", "", "listener.a.", shared_, problems),
-            nullptr);
+  EXPECT_EQ(parseServerSocket("envoy.extensions.transport_sockets.tap.v3.Tap", "", "listener.a.", shared_, problems), nullptr);
   EXPECT_EQ(parseClientSocket(kUpstreamType, "\xff\xff", "cluster.a.", shared_, problems), nullptr);
   EXPECT_EQ(problems.size(), 2u);
 }

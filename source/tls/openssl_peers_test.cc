@@ -49,9 +49,7 @@ class Child final {
       ::waitpid(pid_, nullptr, 0);
     }
   }
-  void say(std::string_view words) {
-    EXPECT_EQ(::write(in_, words.data(), words.size()), static_cast<ssize_t>(words.size()));
-  }
+  void say(std::string_view words) { EXPECT_EQ(::write(in_, words.data(), words.size()), static_cast<ssize_t>(words.size())); }
   const std::string& heard() {
     char bytes[8192];
     ssize_t n;
@@ -111,10 +109,8 @@ class OpensslTest : public TlsTest, public event::IoHandler {
     server_ = std::make_unique<Peer>(loop_, fd, makeServerTransport(serverContext(), server_stats_));
   }
   std::vector<std::string> client(const std::string& at, std::vector<std::string> more = {}) {
-    std::vector<std::string> out = {"openssl", "s_client",       "-connect",
-                                    at,        "-servername",    "server.test",
-                                    "-CAfile", dir_ + "/ca.pem", "-verify_return_error",
-                                    "-quiet"};
+    std::vector<std::string> out = {
+        "openssl", "s_client", "-connect", at, "-servername", "server.test", "-CAfile", dir_ + "/ca.pem", "-verify_return_error", "-quiet"};
     out.insert(out.end(), more.begin(), more.end());
     return out;
   }
@@ -207,8 +203,7 @@ TEST_F(OpensslTest, EarlyDataIsNotOffered) {
 TEST_F(OpensslTest, ProtocolsAreAgreedOn) {
   server_spec_.common.alpn = {"h2", "http/1.1"};
   const std::string at = listen();
-  for (const auto& [offer, chosen] :
-       {std::pair{"h2", "h2"}, {"http/1.1", "http/1.1"}, {"http/1.1,h2", "h2"}, {"smtp", ""}}) {
+  for (const auto& [offer, chosen] : {std::pair{"h2", "h2"}, {"http/1.1", "http/1.1"}, {"http/1.1,h2", "h2"}, {"smtp", ""}}) {
     server_.reset();
     Child child(client(at, {"-alpn", offer}));
     ASSERT_TRUE(until([&] { return server_ != nullptr && server_->connected; })) << offer;
@@ -234,14 +229,11 @@ TEST_F(OpensslTest, OurClientTalksToAServer) {
   const std::string cert = put("cert.pem", pair.certificate);
   const std::string key = put("cert.key", pair.key);
   for (const char* version : {"-tls1_2", "-tls1_3"}) {
-    Child child({"openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", cert, "-key", key, "-rev", "-alpn",
-                 "h2,http/1.1", version});
-    ASSERT_TRUE(
-        until([&] { return child.heard().find("ACCEPT ") != std::string::npos && child.heard().back() == '\n'; }));
+    Child child({"openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", cert, "-key", key, "-rev", "-alpn", "h2,http/1.1", version});
+    ASSERT_TRUE(until([&] { return child.heard().find("ACCEPT ") != std::string::npos && child.heard().back() == '\n'; }));
     const std::string& text = child.heard();
     const size_t colon = text.find(':', text.find("ACCEPT "));
-    const auto remote =
-        base::Address::parseIp("127.0.0.1", static_cast<uint16_t>(std::strtoul(text.c_str() + colon + 1, nullptr, 10)));
+    const auto remote = base::Address::parseIp("127.0.0.1", static_cast<uint16_t>(std::strtoul(text.c_str() + colon + 1, nullptr, 10)));
     ASSERT_TRUE(remote.has_value());
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ASSERT_EQ(::connect(fd, remote->sockAddr(), remote->length()), 0);

@@ -30,9 +30,7 @@ constexpr int kMostIdleMessages = 32;
 using net::IoResult;
 using net::IoState;
 
-IoState stateOf(int error) {
-  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR ? IoState::kAgain : IoState::kReset;
-}
+IoState stateOf(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR ? IoState::kAgain : IoState::kReset; }
 
 std::string upperCaseReason(const char* reason) {
   std::string out = reason != nullptr ? reason : "unknown";
@@ -58,8 +56,7 @@ std::string_view signatureName(int kind, int digest) {
   const bool s384 = digest == NID_sha384;
   switch (kind) {
     case EVP_PKEY_RSA_PSS: return s256 ? "rsa_pss_rsae_sha256" : s384 ? "rsa_pss_rsae_sha384" : "rsa_pss_rsae_sha512";
-    case EVP_PKEY_EC:
-      return s256 ? "ecdsa_secp256r1_sha256" : s384 ? "ecdsa_secp384r1_sha384" : "ecdsa_secp521r1_sha512";
+    case EVP_PKEY_EC: return s256 ? "ecdsa_secp256r1_sha256" : s384 ? "ecdsa_secp384r1_sha384" : "ecdsa_secp521r1_sha512";
     case EVP_PKEY_RSA: return s256 ? "rsa_pkcs1_sha256" : s384 ? "rsa_pkcs1_sha384" : "rsa_pkcs1_sha512";
     case EVP_PKEY_ED25519: return "ed25519";
     default: return {};
@@ -212,13 +209,11 @@ Session::Session(ClientContextRef context, SslStatsRef stats, const ClientArgs& 
   if (!sni_.empty()) SSL_set_tlsext_host_name(ssl_.get(), sni_.c_str());
   const std::string_view alpn = args.alpn.empty() ? client_->alpn() : args.alpn;
   if (!alpn.empty()) {
-    SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(alpn.data()),
-                        static_cast<unsigned>(alpn.size()));
+    SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
   }
   if (client_->keepsSessions()) {
     session_key_ = std::string(args.peer) + " " + sni_;
-    if (const SessionPtr kept{client_->takeSession(session_key_)}; kept != nullptr)
-      SSL_set_session(ssl_.get(), kept.get());
+    if (const SessionPtr kept{client_->takeSession(session_key_)}; kept != nullptr) SSL_set_session(ssl_.get(), kept.get());
   }
 }
 
@@ -469,8 +464,7 @@ void Session::explain() {
     failure_ += library != nullptr ? library : "unknown";
     failure_ += ":OPENSSL_internal:";
     failure_ += upperCaseReason(ERR_reason_error_string(error));
-    if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
-        !verify_failure_.empty()) {
+    if (ERR_GET_LIB(error) == ERR_LIB_SSL && ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED && !verify_failure_.empty()) {
       failure_ += ':';
       failure_ += verify_failure_;
     }
@@ -528,8 +522,7 @@ const net::SecurityInfo* Session::security() {
     info->sni = sni_;
   }
   info->version = SSL_get_version(ssl);
-  if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl); cipher != nullptr)
-    info->cipher = SSL_CIPHER_get_name(cipher);
+  if (const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl); cipher != nullptr) info->cipher = SSL_CIPHER_get_name(cipher);
   info->alpn = alpn();
   if (const SSL_SESSION* session = SSL_get_session(ssl); session != nullptr) {
     unsigned size = 0;
@@ -604,13 +597,12 @@ int onVerify(X509_STORE_CTX* store, void*) {
   return session.verify(*store);
 }
 
-int onAlpn(SSL* ssl, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
-           unsigned offered_size, void*) {
+int onAlpn(SSL* ssl, const unsigned char** chosen, unsigned char* size, const unsigned char* offered, unsigned offered_size, void*) {
   const std::string_view own = sessionOf(ssl).server()->alpn();
   if (own.empty()) return SSL_TLSEXT_ERR_NOACK;
   unsigned char* name = nullptr;
-  if (SSL_select_next_proto(&name, size, reinterpret_cast<const unsigned char*>(own.data()),
-                            static_cast<unsigned>(own.size()), offered, offered_size) != OPENSSL_NPN_NEGOTIATED) {
+  if (SSL_select_next_proto(&name, size, reinterpret_cast<const unsigned char*>(own.data()), static_cast<unsigned>(own.size()), offered,
+                            offered_size) != OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_NOACK;  // goes on without ALPN, as Envoy does
   }
   *chosen = name;
@@ -633,8 +625,7 @@ int onStatus(SSL* ssl, void*) {
 }
 
 // A ticket key's 80 bytes: name 16, HMAC-SHA256 32, AES-256 32.
-int onTicketKey(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
-                int sealing) {
+int onTicketKey(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, int sealing) {
   const std::vector<std::string>& keys = sessionOf(ssl).server()->native()->ticketKeys();
   const auto use = [&](const std::string& key, bool seal) {
     const auto* bytes = reinterpret_cast<const unsigned char*>(key.data());
@@ -666,8 +657,7 @@ int onTicketKey(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX
 void installCallbacks(SSL_CTX* ctx, const Callbacks& wanted) {
   SSL_CTX_set_cert_verify_callback(ctx, onVerify, nullptr);
   if (!wanted.server) {
-    SSL_CTX_sess_set_new_cb(ctx,
-                            [](SSL* ssl, SSL_SESSION* session) { return sessionOf(ssl).keepSession(session) ? 1 : 0; });
+    SSL_CTX_sess_set_new_cb(ctx, [](SSL* ssl, SSL_SESSION* session) { return sessionOf(ssl).keepSession(session) ? 1 : 0; });
     return;
   }
   SSL_CTX_set_alpn_select_cb(ctx, onAlpn, nullptr);
@@ -690,8 +680,7 @@ std::unique_ptr<net::Transport> makeServerTransport(const ServerContextRef& cont
   return std::make_unique<Session>(context, stats);
 }
 
-std::unique_ptr<net::Transport> makeClientTransport(const ClientContextRef& context, const SslStatsRef& stats,
-                                                    const ClientArgs& args) {
+std::unique_ptr<net::Transport> makeClientTransport(const ClientContextRef& context, const SslStatsRef& stats, const ClientArgs& args) {
   if (!context->ready()) return nullptr;
   return std::make_unique<Session>(context, stats, args);
 }

@@ -21,7 +21,6 @@ struct ClientArgs {
   std::string_view alpn;  // in wire form; empty: the configured names
   std::string_view peer;  // address in text form: sessions are resumed only with the same one
 };
-std::unique_ptr<net::Transport> makeClientTransport(const ClientContextRef& context, const SslStatsRef& stats,
-                                                    const ClientArgs& args);
+std::unique_ptr<net::Transport> makeClientTransport(const ClientContextRef& context, const SslStatsRef& stats, const ClientArgs& args);
 
 }  // namespace outrider::tls

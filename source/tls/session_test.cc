@@ -34,9 +34,7 @@ TEST_F(TlsTest, SpeaksTls12WithAClientOfEnvoysDefaults) {
   EXPECT_EQ(client_->security().version, "TLSv1.2");
   EXPECT_EQ(client_->security().cipher, "ECDHE-ECDSA-AES128-GCM-SHA256");
   std::string names;
-  const auto collect = [&](const std::string& name, uint64_t value) {
-    names += name + "=" + std::to_string(value) + " ";
-  };
+  const auto collect = [&](const std::string& name, uint64_t value) { names += name + "=" + std::to_string(value) + " "; };
   server_stats_->versions->forEach(collect);
   server_stats_->ciphers->forEach(collect);
   server_stats_->curves->forEach(collect);
@@ -53,8 +51,7 @@ TEST_F(TlsTest, RefusesWhatHasNoCommonVersion) {
   EXPECT_EQ(client_->closed, net::CloseReason::kTransportError);
   EXPECT_EQ(serverStat(SslStat::kConnectionError), 1u);
   EXPECT_EQ(server_->failure.substr(0, 11), "TLS_error:|");
-  EXPECT_NE(server_->failure.find(":SSL routines:OPENSSL_internal:UNSUPPORTED_PROTOCOL:TLS_error_end"),
-            std::string::npos)
+  EXPECT_NE(server_->failure.find(":SSL routines:OPENSSL_internal:UNSUPPORTED_PROTOCOL:TLS_error_end"), std::string::npos)
       << server_->failure;
 }
 
@@ -349,8 +346,7 @@ TEST_F(TlsTest, TicketsAreSealedWithTheConfiguredKeys) {
     connect();
     server_->say("y");
     turns();
-    server_spec_.ticket_keys = {std::string(80, 'n'),
-                                std::string(80, 'k')};  // rotated: a new context, the old key second
+    server_spec_.ticket_keys = {std::string(80, 'n'), std::string(80, 'k')};  // rotated: a new context, the old key second
     connect();
     EXPECT_EQ(serverStat(SslStat::kSessionReused), before + 1);
     server_->say("y");
@@ -383,8 +379,7 @@ TEST_F(TlsTest, ARotatedCertificateServesNewConnectionsOnly) {
   connect();
   auto old_server = std::move(server_);
   auto old_client = std::move(client_);
-  server_spec_.common.certificates[0] =
-      certificateOf(authority_.issue({.common_name = "second", .sans = "DNS:second.test"}));
+  server_spec_.common.certificates[0] = certificateOf(authority_.issue({.common_name = "second", .sans = "DNS:second.test"}));
   client_spec_.sni = "second.test";
   connect();
   EXPECT_EQ(client_->security().peer_dns_sans, std::vector<std::string>{"second.test"});

@@ -9,8 +9,7 @@ namespace {
 namespace pb = envoy::extensions::transport_sockets::tls::v3;
 
 template <class Message>
-bool decode(std::string_view wanted, std::string_view type, std::string_view bytes, Message& out,
-            config::Problems& problems) {
+bool decode(std::string_view wanted, std::string_view type, std::string_view bytes, Message& out, config::Problems& problems) {
   const size_t slash = type.rfind('/');
   if (slash != std::string_view::npos) type.remove_prefix(slash + 1);
   if (type != wanted) {
@@ -26,29 +25,25 @@ bool decode(std::string_view wanted, std::string_view type, std::string_view byt
 
 }  // namespace
 
-std::shared_ptr<LiveServerContext> parseServerSocket(std::string_view type, std::string_view bytes,
-                                                     const std::string& owner, const SocketParse& shared,
-                                                     config::Problems& problems) {
+std::shared_ptr<LiveServerContext> parseServerSocket(std::string_view type, std::string_view bytes, const std::string& owner,
+                                                     const SocketParse& shared, config::Problems& problems) {
   pb::DownstreamTlsContext in;
   if (!decode(kDownstreamType, type, bytes, in, problems)) return nullptr;
   const size_t before = problems.size();
   config::DownstreamTlsSpec spec = config::parseDownstreamTls(in, problems);
   if (problems.size() != before) return nullptr;
-  auto out = std::make_shared<LiveServerContext>(std::move(spec), shared.contexts,
-                                                 SslStats::make(shared.stats, owner, SslSide::kServer));
+  auto out = std::make_shared<LiveServerContext>(std::move(spec), shared.contexts, SslStats::make(shared.stats, owner, SslSide::kServer));
   return shared.secrets.adopt(out, problems) ? out : nullptr;
 }
 
-std::shared_ptr<LiveClientContext> parseClientSocket(std::string_view type, std::string_view bytes,
-                                                     const std::string& owner, const SocketParse& shared,
-                                                     config::Problems& problems) {
+std::shared_ptr<LiveClientContext> parseClientSocket(std::string_view type, std::string_view bytes, const std::string& owner,
+                                                     const SocketParse& shared, config::Problems& problems) {
   pb::UpstreamTlsContext in;
   if (!decode(kUpstreamType, type, bytes, in, problems)) return nullptr;
   const size_t before = problems.size();
   config::UpstreamTlsSpec spec = config::parseUpstreamTls(in, problems);
   if (problems.size() != before) return nullptr;
-  auto out = std::make_shared<LiveClientContext>(std::move(spec), shared.contexts,
-                                                 SslStats::make(shared.stats, owner, SslSide::kClient));
+  auto out = std::make_shared<LiveClientContext>(std::move(spec), shared.contexts, SslStats::make(shared.stats, owner, SslSide::kClient));
   return shared.secrets.adopt(out, problems) ? out : nullptr;
 }
 

@@ -27,11 +27,9 @@ struct SocketParse {
 
 // `owner`: the stat prefix of the listener or cluster, with its dot. Null after problems. Secrets that have not come
 // are no problem: wants() names them and ready() is false until then.
-std::shared_ptr<LiveServerContext> parseServerSocket(std::string_view type, std::string_view bytes,
-                                                     const std::string& owner, const SocketParse& shared,
-                                                     config::Problems& problems);
-std::shared_ptr<LiveClientContext> parseClientSocket(std::string_view type, std::string_view bytes,
-                                                     const std::string& owner, const SocketParse& shared,
-                                                     config::Problems& problems);
+std::shared_ptr<LiveServerContext> parseServerSocket(std::string_view type, std::string_view bytes, const std::string& owner,
+                                                     const SocketParse& shared, config::Problems& problems);
+std::shared_ptr<LiveClientContext> parseClientSocket(std::string_view type, std::string_view bytes, const std::string& owner,
+                                                     const SocketParse& shared, config::Problems& problems);
 
 }  // namespace outrider::tls

@@ -41,8 +41,8 @@ X509* begin(std::string_view name, int from_days, int to_days, EVP_PKEY* key) {
   X509_gmtime_adj(X509_getm_notAfter(out), long{to_days} * 86400);
   X509_set_pubkey(out, key);
   const std::string text(name);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(out), "CN", MBSTRING_UTF8,
-                             reinterpret_cast<const unsigned char*>(text.c_str()), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(out), "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(text.c_str()), -1, -1,
+                             0);
   return out;
 }
 

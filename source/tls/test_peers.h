@@ -74,8 +74,7 @@ class Peer final : public net::ConnectionSink {
 class TlsTest : public ::testing::Test {
  protected:
   TlsTest() {
-    server_spec_.common.certificates.push_back(
-        certificateOf(authority_.issue({.common_name = "server", .sans = "DNS:server.test"})));
+    server_spec_.common.certificates.push_back(certificateOf(authority_.issue({.common_name = "server", .sans = "DNS:server.test"})));
     client_spec_.common.params.max = config::TlsVersion::kTls13;
     client_spec_.common.validation.emplace();
     client_spec_.common.validation->trusted_ca = inlined(authority_.pem());

@@ -18,8 +18,7 @@ namespace {
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 bool sameDns(std::string_view a, std::string_view b) {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 // Plain letters, digits and the signs of host names. A name with anything else (a zero byte) matches nothing.
@@ -82,8 +81,7 @@ bool Verifier::pinned(X509& leaf) const {
   unsigned char hash[EVP_MAX_MD_SIZE];
   unsigned size = 0;
   const auto among = [&](const std::vector<config::Sha256>& list) {
-    return std::any_of(list.begin(), list.end(),
-                       [&](const config::Sha256& one) { return std::memcmp(one.data(), hash, one.size()) == 0; });
+    return std::any_of(list.begin(), list.end(), [&](const config::Sha256& one) { return std::memcmp(one.data(), hash, one.size()) == 0; });
   };
   if (!hashes_.empty() && X509_digest(&leaf, EVP_sha256(), hash, &size) == 1 && among(hashes_)) return true;
   if (spki_.empty()) return false;
@@ -121,9 +119,8 @@ Verifier::Verdict Verifier::verify(X509_STORE_CTX& store, std::string_view sni, 
     if (sni.empty()) {
       named = matchesAnyName(sans);
     } else {
-      named = std::any_of(sans.begin(), sans.end(), [&](const San& san) {
-        return san.type == config::SanType::kDns && dnsCovers(san.value, sni);
-      });
+      named = std::any_of(sans.begin(), sans.end(),
+                          [&](const San& san) { return san.type == config::SanType::kDns && dnsCovers(san.value, sni); });
     }
   }
   if (named) return Verdict::kOk;

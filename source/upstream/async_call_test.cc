@@ -79,7 +79,7 @@ TEST(AsyncCall, TellsThatThereIsNoHost) {
   world.serve(World::spec("a", {}));
   Caller owner;
   const auto call = get(world, owner, "/");
-  EXPECT_EQ(owner.news, 0);   // never from within a call of the owner's
+  EXPECT_EQ(owner.news, 0);  // never from within a call of the owner's
   world.turns(1);
   EXPECT_EQ(owner.news, 1);
   EXPECT_EQ(call->end(), AsyncCall::End::kNoHost);
@@ -130,15 +130,13 @@ TEST(AsyncCall, EndsAtItsTimeout) {
   ASSERT_TRUE(world.until([&] { return call->ended(); }));
   EXPECT_EQ(call->end(), AsyncCall::End::kTimeout);
   EXPECT_EQ(world.count("a", ClusterStat::kUpstreamRqTimeout), 1u);
-  ASSERT_TRUE(world.until([&] { return peer.open() == 0; }));   // HTTP/1 cannot give up a request otherwise
+  ASSERT_TRUE(world.until([&] { return peer.open() == 0; }));  // HTTP/1 cannot give up a request otherwise
 }
 
 TEST(AsyncCall, AResponseAboveTheLimitEndsIt) {
   World world;
   Peer peer(world.loop);
-  peer.answer = [](const std::string&) {
-    return "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + std::string(3000, 'x');
-  };
+  peer.answer = [](const std::string&) { return "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + std::string(3000, 'x'); };
   world.serve(World::spec("a", {peer.address()}));
   Caller owner;
   AsyncCall::Options options;
@@ -363,7 +361,7 @@ TEST(GrpcCall, ItsDeadlineIsToldAndKept) {
   call.start("/s/m");
   ASSERT_TRUE(world.until([&] { return owner.ended; }));
   EXPECT_EQ(call.status(), GrpcStatus::kDeadlineExceeded);
-  ASSERT_TRUE(world.until([&] { return peer.requests[0]->stream == nullptr; }));   // the server is told: RST_STREAM
+  ASSERT_TRUE(world.until([&] { return peer.requests[0]->stream == nullptr; }));  // the server is told: RST_STREAM
   EXPECT_EQ(peer.requests[0]->end_reason, http::ResetReason::kRemoteReset);
 }
 

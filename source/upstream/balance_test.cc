@@ -66,7 +66,7 @@ TEST(LeastRequest, PrefersTheHostWithLessUnderWay) {
   auto set = setOf({{}, {}});
   set->hosts[0]->load.active = 10;
   auto got = draw(*set, 1000, {config::LbKind::kLeastRequest, 2});
-  EXPECT_GT(got["1"], 600);   // the busy one is taken only when both samples are it
+  EXPECT_GT(got["1"], 600);  // the busy one is taken only when both samples are it
   EXPECT_NEAR(got["0"], 250, 80);
 }
 

@@ -19,7 +19,9 @@ void* operator new(size_t size) {
 }
 void* operator new(size_t size, std::align_val_t align) {
   ++allocations;
-  if (void* at = std::aligned_alloc(static_cast<size_t>(align), (size + static_cast<size_t>(align) - 1) & ~(static_cast<size_t>(align) - 1))) return at;
+  if (void* at =
+          std::aligned_alloc(static_cast<size_t>(align), (size + static_cast<size_t>(align) - 1) & ~(static_cast<size_t>(align) - 1)))
+    return at;
   std::abort();
 }
 void operator delete(void* at) noexcept { std::free(at); }
@@ -45,7 +47,7 @@ class ThreadPeer {
     thread_ = std::thread([this] { run(); });
   }
   ~ThreadPeer() {
-    ::shutdown(fd_, SHUT_RDWR);   // ends accept()
+    ::shutdown(fd_, SHUT_RDWR);  // ends accept()
     thread_.join();
     ::close(fd_);
   }
@@ -96,7 +98,7 @@ TEST(Budget, ARequestOverAWarmPoolAllocatesNothing) {
   world.serve(World::spec("a", {peer.address}));
   for (int i = 0; i < 20; ++i) exchange(world);
   const size_t before = allocations;
-  EXPECT_GT(before, 0u);   // the count works: the first requests made the pool
+  EXPECT_GT(before, 0u);  // the count works: the first requests made the pool
   for (int i = 0; i < 100; ++i) exchange(world);
   EXPECT_EQ(allocations - before, 0u);
 }

@@ -166,14 +166,15 @@ void ClusterEntity::put(const config::LocalityEndpoints& locality, uint32_t loca
                         const base::Address& address) {
   std::string key = address.str();
   Entry& entry = entries_[key];
-  if (entry.seen) return;   // a second endpoint of the same address: the first holds
+  if (entry.seen) return;  // a second endpoint of the same address: the first holds
   entry.seen = true;
   entry.priority = locality.priority;
   entry.weight = endpoint.weight;
   entry.locality = locality_index;
   if (entry.host == nullptr || !sameHost(*entry.host, locality, endpoint)) {
     std::shared_ptr<Host> host;
-    if (const auto it = inherited_.find(key); entry.host == nullptr && it != inherited_.end() && sameHost(*it->second, locality, endpoint)) {
+    if (const auto it = inherited_.find(key);
+        entry.host == nullptr && it != inherited_.end() && sameHost(*it->second, locality, endpoint)) {
       host = it->second;
     }
     const bool taken_over = host != nullptr;

@@ -22,7 +22,7 @@ class ClusterEntity;
 
 class EntityOwner {
  public:
-  virtual void onEntity(ClusterEntity& entity) = 0;   // marks it for settle()
+  virtual void onEntity(ClusterEntity& entity) = 0;  // marks it for settle()
 
  protected:
   ~EntityOwner() = default;
@@ -38,11 +38,11 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   const ClusterPartRef& partRef() const { return part_; }
   const config::ClusterSpec& spec() const { return *part_->spec; }
 
-  void start();                                               // config's endpoints, DNS
-  void setEndpoints(const config::EndpointsSpec& endpoints);  // EDS answered
-  void takeEndpoints(const config::EndpointsSpec& endpoints); // what another version or cluster was told
-  void endpointsTimedOut();                                   // EDS did not: go on without
-  bool answered() const { return answered_; }                 // EDS gave endpoints
+  void start();                                                // config's endpoints, DNS
+  void setEndpoints(const config::EndpointsSpec& endpoints);   // EDS answered
+  void takeEndpoints(const config::EndpointsSpec& endpoints);  // what another version or cluster was told
+  void endpointsTimedOut();                                    // EDS did not: go on without
+  bool answered() const { return answered_; }                  // EDS gave endpoints
   const config::EndpointsSpec& endpoints() const { return endpoints_; }
 
   // What keeps it from being warm, empty when it is: for /init_dump.
@@ -56,8 +56,8 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   };
   bool settle(Settled& out);
   const HostSetRef& hosts() const { return set_; }
-  void publishGauges() const;          // membership, for the version that serves
-  bool enqueue() { return !std::exchange(queued_, true); }   // of the owner: false, it is marked already
+  void publishGauges() const;                               // membership, for the version that serves
+  bool enqueue() { return !std::exchange(queued_, true); }  // of the owner: false, it is marked already
   void dequeue() { queued_ = false; }
 
   // Flags that others set (outlier ejection). Marks the entity when something changed.
@@ -67,12 +67,12 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   struct Entry {
     std::shared_ptr<Host> host;
     uint32_t priority = 0, weight = 1, locality = 0;
-    bool leaving = false;              // no longer among the endpoints, but still healthy by its checks
-    bool seen = false;                 // of the update under way
+    bool leaving = false;  // no longer among the endpoints, but still healthy by its checks
+    bool seen = false;     // of the update under way
     std::unique_ptr<health::Checker> checker;
   };
-  struct Name {                        // an endpoint that DNS resolves
-    size_t locality = 0, endpoint = 0; // where it stands in endpoints_
+  struct Name {                         // an endpoint that DNS resolves
+    size_t locality = 0, endpoint = 0;  // where it stands in endpoints_
     std::unique_ptr<dns::Query> query;
     std::vector<base::Address> addresses;
     bool answered = false;
@@ -80,7 +80,7 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
 
   void onChecked(health::Checker& checker, const Host& host, bool healthy, bool changed) override;
   void onAnswer(dns::Query& query, const dns::Answer& answer) override;
-  void refreshHosts();                 // endpoints_ and DNS answers -> entries_
+  void refreshHosts();  // endpoints_ and DNS answers -> entries_
   void put(const config::LocalityEndpoints& locality, uint32_t locality_index, const config::EndpointSpec& endpoint,
            const base::Address& address);
   void mark();
@@ -93,9 +93,9 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   const ClusterPartRef part_;
   config::EndpointsSpec endpoints_;
   std::vector<uint32_t> locality_weights_;
-  std::vector<std::string> order_;                             // keys of entries_, in the endpoints' order
-  absl::flat_hash_map<std::string, Entry> entries_;            // by address
-  absl::flat_hash_map<std::string, std::shared_ptr<Host>> inherited_;   // of the version before
+  std::vector<std::string> order_;                                     // keys of entries_, in the endpoints' order
+  absl::flat_hash_map<std::string, Entry> entries_;                    // by address
+  absl::flat_hash_map<std::string, std::shared_ptr<Host>> inherited_;  // of the version before
   std::vector<std::unique_ptr<Name>> names_;
   std::unique_ptr<dns::Resolver> resolver_;
   std::shared_ptr<LbShared> shared_;
@@ -103,8 +103,8 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   std::vector<HostRef> removed_, failed_;
   HealthStats health_stats_;
   uint32_t most_weight_ = 0;
-  size_t unchecked_ = 0;               // hosts whose first check has not ended
-  bool known_ = false;                 // endpoints are known, or given up on
+  size_t unchecked_ = 0;  // hosts whose first check has not ended
+  bool known_ = false;    // endpoints are known, or given up on
   bool answered_ = false;
   bool first_round_ = true;
   bool dirty_ = true;

@@ -77,7 +77,7 @@ absl::StatusOr<ClusterManager::Put> ClusterManager::put(std::shared_ptr<const co
   auto found = slots_.find(name);
   if (found != slots_.end()) {
     const Slot& slot = *found->second;
-    if (dynamic && !slot.dynamic) return Put::kSame;   // as Envoy: static clusters stay as they are
+    if (dynamic && !slot.dynamic) return Put::kSame;  // as Envoy: static clusters stay as they are
     const ClusterEntity* latest = slot.warming != nullptr ? slot.warming.get() : slot.active.get();
     if (latest != nullptr && latest->spec() == *spec) return Put::kSame;
   }
@@ -132,7 +132,8 @@ const ClusterEntity* ClusterManager::knower(const config::ClusterSpec& spec) con
     const auto found = slots_.find(name);
     if (found == slots_.end()) continue;
     for (const ClusterEntity* entity : {found->second->active.get(), found->second->warming.get()}) {
-      if (entity != nullptr && entity->answered() && entity->spec().eds_name == spec.eds_name && entity->spec().eds_source == spec.eds_source) {
+      if (entity != nullptr && entity->answered() && entity->spec().eds_name == spec.eds_name &&
+          entity->spec().eds_source == spec.eds_source) {
         return entity;
       }
     }
@@ -281,9 +282,7 @@ void ClusterManager::settle() {
   }
 }
 
-void ClusterManager::flush() {
-  settle();
-}
+void ClusterManager::flush() { settle(); }
 
 void ClusterManager::whenWarm(std::function<void()> done) {
   when_warm_.push_back(std::move(done));

@@ -22,24 +22,24 @@ namespace outrider::upstream {
 
 class ClusterManager final : public EntityOwner {
  public:
-  using Post = std::function<void(std::shared_ptr<const ClusterChanges>)>;       // to every worker's mailbox
+  using Post = std::function<void(std::shared_ptr<const ClusterChanges>)>;  // to every worker's mailbox
   // Makes what protects connections from a cluster's transport_socket; absent: only plain bytes are possible.
   using MakeTransport = std::function<absl::StatusOr<TransportSourceRef>(const config::ClusterSpec&)>;
 
   ClusterManager(event::Loop& loop, stats::Store& stats, config::NameTable& names, Post post, MakeTransport transport = {});
   ~ClusterManager();
 
-  void onEntity(ClusterEntity& entity) override;              // of its entities
+  void onEntity(ClusterEntity& entity) override;  // of its entities
 
   enum class Put : uint8_t { kSame, kAdded, kModified };
   // Dynamic clusters (of CDS) neither replace nor remove static ones.
   absl::StatusOr<Put> put(std::shared_ptr<const config::ClusterSpec> spec, bool dynamic);
-  bool remove(std::string_view name);                        // false: unknown or static
+  bool remove(std::string_view name);  // false: unknown or static
 
   // EDS's answer for `eds_name`; false when no cluster asks for it.
   bool updateEndpoints(std::string_view eds_name, const config::EndpointsSpec& endpoints);
-  void endpointsTimedOut(std::string_view eds_name);         // initial_fetch_timeout
-  void secretsChanged();                                     // clusters that wait for secrets look again
+  void endpointsTimedOut(std::string_view eds_name);  // initial_fetch_timeout
+  void secretsChanged();                              // clusters that wait for secrets look again
   // Called (from settle) when the list of wanted EDS names may have changed.
   std::vector<std::string> edsNames() const;
 
@@ -52,8 +52,8 @@ class ClusterManager final : public EntityOwner {
   size_t warmingCount() const { return warming_count_; }
 
   struct View {
-    const ClusterEntity* active;       // null: none yet
-    const ClusterEntity* warming;      // null: none
+    const ClusterEntity* active;   // null: none yet
+    const ClusterEntity* warming;  // null: none
     bool dynamic;
   };
   void forEach(const std::function<void(const std::string& name, const View& view)>& fn) const;
@@ -62,7 +62,7 @@ class ClusterManager final : public EntityOwner {
 
   // The breakers' gauges are brought up to date when somebody looks: before statistics are printed.
   void refreshGauges();
-  void refreshGauges(std::string_view name);   // of one cluster: ten thousand at once would hold up the loop
+  void refreshGauges(std::string_view name);  // of one cluster: ten thousand at once would hold up the loop
 
   // Everything there is, for a worker that starts now.
   std::shared_ptr<const ClusterChanges> snapshot() const;
@@ -80,8 +80,8 @@ class ClusterManager final : public EntityOwner {
   void settleOne(Slot& slot, ClusterEntity& entity);
   void promote(Slot& slot);
   void forget(ClusterEntity* entity);
-  void unask(const config::ClusterSpec& spec);               // its cluster asks EDS for this name no longer
-  const ClusterEntity* knower(const config::ClusterSpec& spec) const;   // who has endpoints of the same name and source
+  void unask(const config::ClusterSpec& spec);                         // its cluster asks EDS for this name no longer
+  const ClusterEntity* knower(const config::ClusterSpec& spec) const;  // who has endpoints of the same name and source
   void countWarming(int by);
   static void refreshGauges(const Slot& slot);
   absl::StatusOr<ClusterPartRef> makePart(std::shared_ptr<const config::ClusterSpec> spec, Slot& slot, const ClusterEntity* before);
@@ -94,7 +94,7 @@ class ClusterManager final : public EntityOwner {
   ClusterManagerStats stats_;
   UpdateCostStats cost_;
   absl::flat_hash_map<std::string, std::unique_ptr<Slot>> slots_;
-  absl::flat_hash_map<std::string, std::vector<std::string>> by_eds_name_;   // EDS name -> clusters that ask for it
+  absl::flat_hash_map<std::string, std::vector<std::string>> by_eds_name_;  // EDS name -> clusters that ask for it
   std::vector<std::pair<std::string, ClusterEntity*>> marked_;
   ClusterChanges changes_;
   event::Deferred settle_;

@@ -32,19 +32,19 @@ struct Breaker {
 };
 struct Breakers {
   explicit Breakers(const std::array<config::BreakerSpec, 2>& specs) : of{Breaker(specs[0]), Breaker(specs[1])} {}
-  Breaker of[2];                     // by Priority
+  Breaker of[2];  // by Priority
 };
 
 struct ClusterPart final : stream::ClusterInfo {
   config::ClusterId id;
   std::shared_ptr<const config::ClusterSpec> spec;
-  TransportSourceRef transport;      // null: plain bytes
+  TransportSourceRef transport;  // null: plain bytes
   std::shared_ptr<Breakers> breakers;
   ClusterStats stats;
   std::array<BreakerStats, 2> breaker_stats;
-  UpdateCostStats update_cost;       // of the whole process
-  stats::SeriesRef codes;            // "cluster.<name>.upstream_rq_" + code
-  stats::SeriesRef retried_codes;    // "cluster.<name>.retry.upstream_rq_" + code
+  UpdateCostStats update_cost;     // of the whole process
+  stats::SeriesRef codes;          // "cluster.<name>.upstream_rq_" + code
+  stats::SeriesRef retried_codes;  // "cluster.<name>.retry.upstream_rq_" + code
 };
 using ClusterPartRef = std::shared_ptr<const ClusterPart>;
 
@@ -56,18 +56,18 @@ std::shared_ptr<const T> returnToMain(std::unique_ptr<T> value, event::Mailbox* 
       delete at;
       return;
     }
-    std::shared_ptr<const T> carried(at);   // the letter owns it, run or not
+    std::shared_ptr<const T> carried(at);  // the letter owns it, run or not
     main->post([carried] {});
   });
 }
 
 struct ClusterChange {
   config::ClusterId id;
-  ClusterPartRef part;               // null: the part stays
-  HostSetRef hosts;                  // null: the hosts stay
-  std::vector<HostRef> removed;      // hosts that left: their pools drain
-  std::vector<HostRef> failed;       // hosts whose connections close at once (close_connections_on_host_health_failure)
-  bool reconnect = false;            // `part` connects otherwise than the one before: the pools drain
+  ClusterPartRef part;           // null: the part stays
+  HostSetRef hosts;              // null: the hosts stay
+  std::vector<HostRef> removed;  // hosts that left: their pools drain
+  std::vector<HostRef> failed;   // hosts whose connections close at once (close_connections_on_host_health_failure)
+  bool reconnect = false;        // `part` connects otherwise than the one before: the pools drain
   bool gone = false;
 };
 using ClusterChanges = std::vector<ClusterChange>;

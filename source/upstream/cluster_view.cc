@@ -46,7 +46,7 @@ void Cluster::drop(const Host* host, bool now) {
     const auto at = pools_.find(Key{host, protocol});
     if (at == pools_.end()) continue;
     const base::LocalRef<HostPool> pool = std::move(at->second);
-    pools_.erase(at);   // first: nobody finds it again
+    pools_.erase(at);  // first: nobody finds it again
     part_->update_cost.inc(UpdateCostStat::kPoolsDrained);
     pool->drain(now);
   }
@@ -56,7 +56,7 @@ void Cluster::countAnswer(Answers kind, uint16_t status, stats::Store& store) {
   AnswerCounts& counts = answers_[static_cast<size_t>(kind)];
   if (counts.codes == nullptr) {
     constexpr std::string_view kNames[] = {"internal.", "external.", "retry."};
-    std::string prefix = part_->codes->prefix();           // "cluster.a.upstream_rq_"
+    std::string prefix = part_->codes->prefix();  // "cluster.a.upstream_rq_"
     prefix.resize(prefix.size() - std::string_view("upstream_rq_").size());
     prefix += kNames[static_cast<size_t>(kind)];
     counts.classes = AnswerStats(store.scope(prefix, kAnswerTable));
@@ -71,7 +71,7 @@ void Cluster::countAnswer(Answers kind, uint16_t status, stats::Store& store) {
 
 void Cluster::apply(const ClusterChange& change) {
   if (change.part != nullptr && change.part != part_) {
-    if (part_ != nullptr && part_->codes != change.part->codes) {   // counted under another name from now on
+    if (part_ != nullptr && part_->codes != change.part->codes) {  // counted under another name from now on
       for (AnswerCounts& counts : answers_) counts = {};
     }
     part_ = change.part;
@@ -80,11 +80,11 @@ void Cluster::apply(const ClusterChange& change) {
     if (change.reconnect) drainAll(false);
   }
   // Without hosts that left, more hosts than before is the only way of a change.
-  const bool moved = change.hosts != nullptr && hosts_ != nullptr &&
-                     (!change.removed.empty() || change.hosts->hosts.size() > hosts_->hosts.size());
+  const bool moved =
+      change.hosts != nullptr && hosts_ != nullptr && (!change.removed.empty() || change.hosts->hosts.size() > hosts_->hosts.size());
   if (change.hosts != nullptr) hosts_ = change.hosts;
   for (const HostRef& host : change.removed) drop(host.get(), part_->spec->close_on_host_set_change);
-  if (moved && part_->spec->close_on_host_set_change) drainAll(false);   // those of the hosts that stay, too
+  if (moved && part_->spec->close_on_host_set_change) drainAll(false);  // those of the hosts that stay, too
   for (const HostRef& host : change.failed) drop(host.get(), true);
 }
 
@@ -113,7 +113,7 @@ void ClusterView::apply(const ClusterChanges& changes) {
       continue;
     }
     if (!slot) {
-      if (change.part == nullptr) continue;   // hosts of a cluster that is gone already
+      if (change.part == nullptr) continue;  // hosts of a cluster that is gone already
       seed_ += 0x9E3779B97F4A7C15u;
       slot = base::LocalRef<Cluster>(new Cluster(loop_, seed_));
     }

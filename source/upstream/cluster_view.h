@@ -28,7 +28,7 @@ class Cluster final {
 
   const ClusterPart& part() const { return *part_; }
   const ClusterPartRef& partRef() const { return part_; }
-  base::IntrusiveList<TcpLease, TcpLeaseTag>& leases() { return leases_; }   // raw connections under way
+  base::IntrusiveList<TcpLease, TcpLeaseTag>& leases() { return leases_; }  // raw connections under way
   const stream::ClusterInfo& info() const { return *part_; }
   const HostSet* hosts() const { return hosts_.get(); }
   event::Loop& loop() { return loop_; }
@@ -47,7 +47,7 @@ class Cluster final {
   void countAnswer(Answers kind, uint16_t status, stats::Store& store);
 
   void apply(const ClusterChange& change);
-  void drainAll(bool now);                     // closes all connections; else once their streams have ended
+  void drainAll(bool now);  // closes all connections; else once their streams have ended
   uint64_t nextRandom();
 
  private:
@@ -73,7 +73,7 @@ class Cluster final {
     AnswerStats classes;
     stats::SeriesRef codes;
   };
-  AnswerCounts answers_[3];                    // by Answers; empty until used
+  AnswerCounts answers_[3];  // by Answers; empty until used
   uint64_t random_;
   uint32_t refs_ = 0;
 };
@@ -84,12 +84,10 @@ class ClusterView final {
   ~ClusterView();
 
   // Null: no such cluster (503, NC).
-  Cluster* find(config::ClusterId id) const {
-    return id.valid() && id.index() < clusters_.size() ? clusters_[id.index()].get() : nullptr;
-  }
+  Cluster* find(config::ClusterId id) const { return id.valid() && id.index() < clusters_.size() ? clusters_[id.index()].get() : nullptr; }
   Cluster* find(std::string_view name) const;
   void apply(const ClusterChanges& changes);
-  void shutdown();                             // closes every connection
+  void shutdown();  // closes every connection
 
  private:
   event::Loop& loop_;

@@ -16,7 +16,7 @@ CodecSettings codecSettingsOf(const config::ClusterSpec& spec) {
   if (http.http2.max_concurrent_streams > 0) {
     out.h2.max_concurrent_streams = http.http2.max_concurrent_streams;
   } else {
-    out.h2.max_concurrent_streams = 1u << 30;   // the peer's limit holds
+    out.h2.max_concurrent_streams = 1u << 30;  // the peer's limit holds
   }
   if (http.http2.stream_window > 0) out.h2.initial_stream_window = http.http2.stream_window;
   if (http.http2.connection_window > 0) out.h2.initial_connection_window = http.http2.connection_window;

@@ -214,7 +214,7 @@ TEST(HealthCheck, AClusterIsWarmAfterTheFirstRound) {
   EXPECT_NE(peer.heads.at(0).find("GET /health HTTP/1.1\r\nhost: a\r\n"), std::string::npos) << peer.heads.at(0);
   EXPECT_NE(peer.heads.at(0).find("user-agent: Envoy/HC\r\n"), std::string::npos);
   ASSERT_TRUE(world.until([&] { return peer.heads.size() > 4; }));
-  EXPECT_EQ(peer.accepted, 1);   // the connection is used again
+  EXPECT_EQ(peer.accepted, 1);  // the connection is used again
 }
 
 TEST(HealthCheck, AWrongStatusFailsAtOnceAndTwoGoodOnesHeal) {
@@ -294,7 +294,7 @@ class DnsPeer final : public event::IoHandler {
       ++asked;
       size_t end = 12;
       while (end < static_cast<size_t>(n) && in[end] != 0) end += static_cast<size_t>(in[end]) + 1;
-      end += 5;   // the root's zero, type, class
+      end += 5;  // the root's zero, type, class
       const bool a = in[end - 3] == 1;
       std::string out(in, end);
       out[2] = static_cast<char>(0x84);
@@ -311,7 +311,7 @@ class DnsPeer final : public event::IoHandler {
     }
   }
   base::Address address;
-  std::string addresses;   // the last byte of 127.0.0.x each
+  std::string addresses;  // the last byte of 127.0.0.x each
   int asked = 0;
 
  private:
@@ -376,7 +376,8 @@ TEST(Budget, OneEndpointChangeAmongTenThousandClustersTakesAtMostThreeMillisecon
     world.manager.flush();
   }
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-  const double ms = (static_cast<double>(after.tv_sec - before.tv_sec) * 1e3 + static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e6) / kTimes;
+  const double ms =
+      (static_cast<double>(after.tv_sec - before.tv_sec) * 1e3 + static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e6) / kTimes;
   EXPECT_LE(ms, 3.0);
   EXPECT_EQ(world.letters.back()->size(), 1u);
   RecordProperty("ms_per_change", std::to_string(ms));

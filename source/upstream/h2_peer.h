@@ -60,7 +60,7 @@ class H2Peer final : public event::IoHandler {
     Fields fields;
     std::string body;
     bool last = false;
-    http::ServerStream* stream;      // null: over
+    http::ServerStream* stream;  // null: over
     http::ResetReason end_reason = http::ResetReason::kNone;
 
    private:
@@ -170,10 +170,10 @@ class H2Peer final : public event::IoHandler {
   }
 
   base::Address address;
-  http::h2::Settings settings;                          // for connections to come
+  http::h2::Settings settings;  // for connections to come
   std::vector<std::unique_ptr<Line>> lines;
   std::vector<std::unique_ptr<Request>> requests;
-  std::function<void(Request&)> script;                 // when something of a request came
+  std::function<void(Request&)> script;  // when something of a request came
 
  private:
   event::Loop& loop_;

@@ -113,7 +113,11 @@ inline config::EndpointSpec endpointAt(const base::Address& address) {
 
 class World {
  public:
-  World() : manager(loop, stats, names, [this](auto changes) { letters.push_back(changes); view.apply(*changes); }) {}
+  World()
+      : manager(loop, stats, names, [this](auto changes) {
+          letters.push_back(changes);
+          view.apply(*changes);
+        }) {}
   ~World() {
     view.shutdown();
     turns(3);

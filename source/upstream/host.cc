@@ -8,10 +8,10 @@ std::string healthText(uint32_t flags) {
     const char* text;
   };
   static constexpr Name kNames[] = {
-      {HealthFlag::kFailedActive, "/failed_active_hc"},     {HealthFlag::kFailedOutlier, "/failed_outlier_check"},
-      {HealthFlag::kFailedEds, "/failed_eds_health"},       {HealthFlag::kDegradedActive, "/degraded_active_hc"},
-      {HealthFlag::kDegradedEds, "/degraded_eds_health"},   {HealthFlag::kPendingRemoval, "/pending_dynamic_removal"},
-      {HealthFlag::kPendingActive, "/pending_active_hc"},   {HealthFlag::kActiveTimeout, "/active_hc_timeout"},
+      {HealthFlag::kFailedActive, "/failed_active_hc"},   {HealthFlag::kFailedOutlier, "/failed_outlier_check"},
+      {HealthFlag::kFailedEds, "/failed_eds_health"},     {HealthFlag::kDegradedActive, "/degraded_active_hc"},
+      {HealthFlag::kDegradedEds, "/degraded_eds_health"}, {HealthFlag::kPendingRemoval, "/pending_dynamic_removal"},
+      {HealthFlag::kPendingActive, "/pending_active_hc"}, {HealthFlag::kActiveTimeout, "/active_hc_timeout"},
       {HealthFlag::kEdsDraining, "/eds_status_draining"},
   };
   std::string out;

@@ -16,15 +16,15 @@ namespace outrider::upstream {
 
 // Why a host is not simply healthy. Text as Envoy's /clusters prints it.
 enum class HealthFlag : uint32_t {
-  kFailedActive = 1,        // "/failed_active_hc"
-  kFailedOutlier = 2,       // "/failed_outlier_check"
-  kFailedEds = 4,           // "/failed_eds_health"
-  kDegradedActive = 8,      // "/degraded_active_hc"
-  kDegradedEds = 16,        // "/degraded_eds_health"
-  kPendingRemoval = 32,     // "/pending_dynamic_removal"
-  kPendingActive = 64,      // "/pending_active_hc"
-  kEdsDraining = 128,       // "/eds_status_draining"
-  kActiveTimeout = 256,     // "/active_hc_timeout": beside kFailedActive, when the last check got no answer in time
+  kFailedActive = 1,     // "/failed_active_hc"
+  kFailedOutlier = 2,    // "/failed_outlier_check"
+  kFailedEds = 4,        // "/failed_eds_health"
+  kDegradedActive = 8,   // "/degraded_active_hc"
+  kDegradedEds = 16,     // "/degraded_eds_health"
+  kPendingRemoval = 32,  // "/pending_dynamic_removal"
+  kPendingActive = 64,   // "/pending_active_hc"
+  kEdsDraining = 128,    // "/eds_status_draining"
+  kActiveTimeout = 256,  // "/active_hc_timeout": beside kFailedActive, when the last check got no answer in time
 };
 constexpr uint32_t bit(HealthFlag flag) { return static_cast<uint32_t>(flag); }
 
@@ -33,8 +33,8 @@ enum class Health : uint8_t { kHealthy, kDegraded, kUnhealthy };
 // "healthy", or the flags that are set.
 std::string healthText(uint32_t flags);
 inline Health healthOf(uint32_t flags) {
-  constexpr uint32_t bad = bit(HealthFlag::kFailedActive) | bit(HealthFlag::kFailedOutlier) | bit(HealthFlag::kFailedEds) |
-                           bit(HealthFlag::kEdsDraining);
+  constexpr uint32_t bad =
+      bit(HealthFlag::kFailedActive) | bit(HealthFlag::kFailedOutlier) | bit(HealthFlag::kFailedEds) | bit(HealthFlag::kEdsDraining);
   if ((flags & bad) != 0) return Health::kUnhealthy;
   if ((flags & (bit(HealthFlag::kDegradedActive) | bit(HealthFlag::kDegradedEds))) != 0) return Health::kDegraded;
   return Health::kHealthy;
@@ -47,8 +47,8 @@ struct HostStats {
 
 struct Host final : stream::HostInfo, std::enable_shared_from_this<Host> {
   // Constant after construction.
-  std::string metadata;               // core.Metadata, wire form
-  config::EndpointSpec endpoint;      // check_port, check_hostname ...
+  std::string metadata;           // core.Metadata, wire form
+  config::EndpointSpec endpoint;  // check_port, check_hostname ...
   // Any thread.
   mutable base::shared::HostLoad load;
   mutable HostStats stats;

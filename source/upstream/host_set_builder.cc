@@ -7,17 +7,17 @@ namespace outrider::upstream {
 namespace {
 
 constexpr uint32_t kScale = 65535;
-constexpr uint32_t kMostPriorities = 128;   // as the API's rule says
+constexpr uint32_t kMostPriorities = 128;  // as the API's rule says
 
 struct Group {
   std::vector<const Member*> all, healthy, degraded;
-  uint32_t weight = 0;               // of the locality
+  uint32_t weight = 0;  // of the locality
 };
 
 struct Level {
-  std::map<uint32_t, Group> groups;  // by locality, in the endpoints' order
-  uint64_t total = 0, healthy = 0, degraded = 0;      // what health is reckoned from: hosts, or their weights
-  uint32_t hosts = 0, good = 0, excluded = 0;         // hosts
+  std::map<uint32_t, Group> groups;               // by locality, in the endpoints' order
+  uint64_t total = 0, healthy = 0, degraded = 0;  // what health is reckoned from: hosts, or their weights
+  uint32_t hosts = 0, good = 0, excluded = 0;     // hosts
 };
 
 std::vector<uint16_t> scale(const std::vector<uint32_t>& weights) {
@@ -58,8 +58,8 @@ Candidates candidatesOf(const Level& level, std::vector<const Member*> Group::*p
     const std::vector<const Member*>& members = group.*pick;
     if (members.empty() || group.weight == 0) continue;
     // A locality with enough usable hosts has its whole weight, one with less has its share.
-    const double usable = std::min(1.0, static_cast<double>(members.size()) * policy.overprovisioning / 100.0 /
-                                            static_cast<double>(group.all.size()));
+    const double usable =
+        std::min(1.0, static_cast<double>(members.size()) * policy.overprovisioning / 100.0 / static_cast<double>(group.all.size()));
     out.choices.push_back(choiceOf(members));
     weights.push_back(std::max(1u, static_cast<uint32_t>(group.weight * usable * 1000)));
   }

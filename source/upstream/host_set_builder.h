@@ -13,14 +13,14 @@ struct Member {
   HostRef host;
   uint32_t priority = 0;
   uint32_t weight = 1;
-  uint32_t locality = 0;             // index into `locality_weights`
+  uint32_t locality = 0;  // index into `locality_weights`
 };
 
 struct HostSetPolicy {
   bool locality_weighted = false;
-  double panic_threshold = 50;       // percent
-  uint32_t overprovisioning = 140;   // percent
-  bool weighted_priority_health = false;   // health of a priority counts weights, not hosts
+  double panic_threshold = 50;            // percent
+  uint32_t overprovisioning = 140;        // percent
+  bool weighted_priority_health = false;  // health of a priority counts weights, not hosts
 };
 
 std::unique_ptr<HostSet> buildHostSet(const std::vector<Member>& members, const std::vector<uint32_t>& locality_weights,

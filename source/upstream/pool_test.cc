@@ -57,7 +57,7 @@ TEST(Http1Pool, AnAbandonedExchangeEndsItsConnection) {
     ASSERT_TRUE(world.until([&] { return call.status() == 200; }));
   }
   ASSERT_TRUE(world.until([&] { return peer.open() == 0; }));
-  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamCxDestroyLocalWithActiveRq), 1u);   // HTTP/1 has no resets
+  EXPECT_EQ(world.count("a", ClusterStat::kUpstreamCxDestroyLocalWithActiveRq), 1u);  // HTTP/1 has no resets
 }
 
 TEST(Http1Pool, BytesThatNobodyAskedForEndAnIdleConnection) {
@@ -166,8 +166,8 @@ TEST(Drain, WhoWaitsForAConnectionStillGetsIt) {
   World world;
   Peer peer(world.loop);
   world.serve(World::spec("a", {peer.address()}));
-  Call call(world, "a");                       // connecting
-  world.serve(World::spec("a", {}));           // its host leaves
+  Call call(world, "a");              // connecting
+  world.serve(World::spec("a", {}));  // its host leaves
   ASSERT_TRUE(world.until([&] { return call.done(); }));
   EXPECT_EQ(call.status(), 200);
   ASSERT_TRUE(world.until([&] { return peer.open() == 0; }));
@@ -244,7 +244,7 @@ TEST(TcpLease, CarriesBytesBothWaysAndCounts) {
   EXPECT_EQ(taken.host->load.active, 1u);
   taken.lease->closeNow();
   world.turns(2);
-  EXPECT_FALSE(owner.closed);   // who lets go hears no more
+  EXPECT_FALSE(owner.closed);  // who lets go hears no more
   EXPECT_EQ(world.count("a", ClusterStat::kUpstreamCxActive), 0u);
   EXPECT_EQ(world.count("a", ClusterStat::kUpstreamRqActive), 0u);
   EXPECT_EQ(taken.host->load.active, 0u);

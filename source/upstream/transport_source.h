@@ -14,8 +14,8 @@ namespace outrider::upstream {
 
 struct TransportArgs {
   const Host* host = nullptr;
-  std::string_view sni;                      // auto_sni; empty: the configured one
-  const std::string_view* alpn = nullptr;    // offered protocols ("h2", "http/1.1"); null: the configured ones
+  std::string_view sni;                    // auto_sni; empty: the configured one
+  const std::string_view* alpn = nullptr;  // offered protocols ("h2", "http/1.1"); null: the configured ones
   size_t alpn_count = 0;
 };
 
@@ -24,8 +24,8 @@ class TransportSource {
   virtual ~TransportSource() = default;
   // Null: it cannot be made now (a secret is missing): the connection fails with failure().
   virtual std::unique_ptr<net::Transport> make(const TransportArgs& args) const = 0;
-  virtual bool ready() const = 0;            // its secrets have arrived
-  virtual bool secure() const = 0;           // bytes are encrypted: scheme is https for auto_config and x-forwarded-proto
+  virtual bool ready() const = 0;   // its secrets have arrived
+  virtual bool secure() const = 0;  // bytes are encrypted: scheme is https for auto_config and x-forwarded-proto
   virtual std::string_view failure() const = 0;
 };
 using TransportSourceRef = std::shared_ptr<const TransportSource>;

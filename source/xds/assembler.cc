@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/config/core/v3/config_source.pb.h"
 #include "envoy/config/listener/v3/listener.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/config/route/v3/scoped_route.pb.h"
-#include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/extensions/transport_sockets/tls/v3/secret.pb.h"
 #include "source/base/absl_compat.h"
 #include "source/base/log.h"
@@ -196,7 +196,7 @@ void Assembler::removeListener(const std::string& name, base::Nanos drain_time) 
   waiting_.erase(name);
   if (serving_.erase(name) > 0) {
     (void)parts_.listeners.remove(name, drain_time);
-    parts_.loop.mailbox().post(parts_.listeners.closeLeft());   // after the additions of this batch
+    parts_.loop.mailbox().post(parts_.listeners.closeLeft());  // after the additions of this batch
   }
   parts_.listeners.stats().set(listener::ManagerStat::kWarming, waiting_.size());
 }
@@ -219,7 +219,8 @@ config::RouteTableId Assembler::idOfInline() {
 config::ScopeSetId Assembler::idOfScopes(std::string_view key) {
   const std::lock_guard lock(mutex_);
   const auto at = scope_ids_.find(key);
-  return at != scope_ids_.end() ? at->second : scope_ids_.emplace(std::string(key), static_cast<config::ScopeSetId>(scope_ids_.size())).first->second;
+  return at != scope_ids_.end() ? at->second
+                                : scope_ids_.emplace(std::string(key), static_cast<config::ScopeSetId>(scope_ids_.size())).first->second;
 }
 
 // The last holder may be gone on any thread; what follows is main's, in order with what the config thread sends.
@@ -242,7 +243,7 @@ void Assembler::released(config::RouteTableId id) {
   {
     const std::lock_guard lock(mutex_);
     const auto lease = leases_.find(id);
-    if (lease == leases_.end() || !lease->second.expired()) return;   // asked for again meanwhile
+    if (lease == leases_.end() || !lease->second.expired()) return;  // asked for again meanwhile
     leases_.erase(lease);
     const bool rds = std::any_of(rds_ids_.begin(), rds_ids_.end(), [&](const auto& each) { return each.second == id; });
     if (!rds) free_ids_.push_back(id);

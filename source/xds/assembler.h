@@ -40,7 +40,7 @@ class Listener;
 namespace envoy::config::route::v3 {
 class RouteConfiguration;
 class ScopedRouteConfiguration;
-}
+}  // namespace envoy::config::route::v3
 namespace envoy::extensions::transport_sockets::tls::v3 {
 class Secret;
 }
@@ -73,7 +73,8 @@ struct AssemblerParts {
   std::function<void(config::ScopeSetId, std::shared_ptr<const config::ScopeIndex>)> publish_scopes;
   std::function<std::shared_ptr<const accesslog::AccessLog>(std::string_view bytes, config::Problems& problems)> access_log;
   // Any thread: can resources of that type URL come from there?
-  std::function<void(const envoy::config::core::v3::ConfigSource& source, std::string_view type_url, config::Problems& problems)> check_source;
+  std::function<void(const envoy::config::core::v3::ConfigSource& source, std::string_view type_url, config::Problems& problems)>
+      check_source;
 };
 
 class Assembler final : public filter::RouteTableNames {
@@ -88,7 +89,7 @@ class Assembler final : public filter::RouteTableNames {
   // ---- listeners ----
   struct ListenerDraft {
     listener::ParsedListener parsed;
-    std::string bytes;                       // as they came, for comparison and dumps
+    std::string bytes;  // as they came, for comparison and dumps
     bool dynamic = false;
   };
   // `before`: what serves under that name now (servingVersion()), or null.
@@ -110,32 +111,32 @@ class Assembler final : public filter::RouteTableNames {
   // ---- scopes (SRDS) ----
   struct ScopeDraft {
     config::ScopeSpec spec;
-    std::shared_ptr<const config::RouteTable> table;   // inline; null: RDS has it
+    std::shared_ptr<const config::RouteTable> table;  // inline; null: RDS has it
   };
   ScopeDraft parseScope(const envoy::config::route::v3::ScopedRouteConfiguration& in, config::Problems& problems);
   // A scope with another one's key is refused: its name and why are added to `refused`.
   void applyScopes(config::ScopeSetId set, std::vector<ScopeDraft> drafts, const std::vector<std::string>& removed,
                    std::vector<std::pair<std::string, std::string>>& refused);
   void scopesTimedOut(config::ScopeSetId set);
-  void forgetScopes(config::ScopeSetId set);   // no listener wants them any more
+  void forgetScopes(config::ScopeSetId set);  // no listener wants them any more
 
   // ---- secrets ----
   bool applySecret(const std::string& key, const envoy::extensions::transport_sockets::tls::v3::Secret& in, config::Problems& problems);
   void secretTimedOut(const std::string& key);
-  void forgetSecret(const std::string& key);   // nobody wants it any more
+  void forgetSecret(const std::string& key);  // nobody wants it any more
 
   // ---- what is wanted from others ----
   struct Wants {
     struct Named {
       std::string name;
-      std::string source;                    // serialized ConfigSource
-      std::string stats_prefix;              // "http.in.rds.main."
+      std::string source;        // serialized ConfigSource
+      std::string stats_prefix;  // "http.in.rds.main."
     };
     std::vector<Named> rds;
     struct Scopes {
       config::ScopeSetId id;
-      std::string source;                    // serialized ConfigSource
-      std::string stats_prefix;              // "http.in.scoped_rds.main."
+      std::string source;        // serialized ConfigSource
+      std::string stats_prefix;  // "http.in.scoped_rds.main."
     };
     std::vector<Scopes> scopes;
     std::vector<config::SdsRef> secrets;
@@ -157,7 +158,7 @@ class Assembler final : public filter::RouteTableNames {
   struct Routes {
     std::string name, source;
     std::shared_ptr<const config::RouteTable> table;
-    bool settled = false;                    // came, or timed out
+    bool settled = false;  // came, or timed out
   };
   struct Waiting {
     ListenerDraft draft;
@@ -168,7 +169,7 @@ class Assembler final : public filter::RouteTableNames {
     std::shared_ptr<const void> lease;
   };
   struct ScopeSet {
-    std::string source, rds_source, http_prefix;   // "http.in."
+    std::string source, rds_source, http_prefix;  // "http.in."
     std::map<std::string, Scope> scopes;
     bool settled = false;
   };
@@ -181,13 +182,13 @@ class Assembler final : public filter::RouteTableNames {
   void settle();
 
   AssemblerParts parts_;
-  mutable std::mutex mutex_;                 // ids and leases only
-  std::map<std::pair<std::string, std::string>, config::RouteTableId> rds_ids_;   // as many as distinct names were ever asked for
-  std::map<std::string, config::ScopeSetId, std::less<>> scope_ids_;              // the same
+  mutable std::mutex mutex_;                                                     // ids and leases only
+  std::map<std::pair<std::string, std::string>, config::RouteTableId> rds_ids_;  // as many as distinct names were ever asked for
+  std::map<std::string, config::ScopeSetId, std::less<>> scope_ids_;             // the same
   std::map<config::RouteTableId, std::weak_ptr<const void>> leases_;
   std::vector<config::RouteTableId> free_ids_;
   config::RouteTableId next_id_ = 0;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);   // letters of leases that outlive this do nothing
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // letters of leases that outlive this do nothing
   std::map<config::ScopeSetId, ScopeSet> scope_sets_;
   std::map<config::RouteTableId, Routes> routes_;
   std::map<std::string, Waiting> waiting_;

@@ -111,11 +111,11 @@ TEST_F(DeltaStream, FollowUpNamesOfAPausedTypeLeaveAsOneRequestWhenItResumes) {
     for (const std::string name : {"a", "b"}) {
       users.push_back(std::make_unique<Recorder>());
       hub_->watch(ads(), kEndpointType, name, *users.back());
-      EXPECT_TRUE(delta().empty());   // also over several turns
+      EXPECT_TRUE(delta().empty());  // also over several turns
     }
     clusters_.kept[0].done(Verdict::ok());
     const auto ack = delta();
-    ASSERT_EQ(ack.size(), 1u);        // the other type is not held back
+    ASSERT_EQ(ack.size(), 1u);  // the other type is not held back
     EXPECT_EQ(ack[0].type_url(), kClusterType);
     EXPECT_EQ(stat("control_plane.pending_requests"), 1u);
   }
@@ -236,7 +236,8 @@ class ReadElsewhere : public XdsTest {
     HubOptions options;
     options.node.set_id("proxy-1");
     options.elsewhere = [this](std::function<void()> job) { jobs_.push_back(std::move(job)); };
-    hub_.emplace(loop_, store_, [this](const Target&) { return std::make_unique<FakeTransport>(server_); }, std::move(options));
+    hub_.emplace(
+        loop_, store_, [this](const Target&) { return std::make_unique<FakeTransport>(server_); }, std::move(options));
     useAds(true);
     hub_->watch(ads(), kClusterType, "", clusters_);
     (void)delta();
@@ -252,7 +253,7 @@ TEST_F(ReadElsewhere, ALargeResponseIsTakenWhenItsJobHasRun) {
   server_.last()->sink->onStreamMessage(large());
   turns();
   EXPECT_TRUE(clusters_.seen.empty());
-  EXPECT_EQ(server_.last()->taken, 0u);   // no further message is asked for meanwhile
+  EXPECT_EQ(server_.last()->taken, 0u);  // no further message is asked for meanwhile
   ASSERT_EQ(jobs_.size(), 1u);
   jobs_[0]();
   turns();

@@ -33,7 +33,7 @@ std::string textOf(const grpc::ByteBuffer& buffer) {
 // What a method serves.
 struct Method {
   bool delta = false;
-  std::string only_type;   // empty: ADS
+  std::string only_type;  // empty: ADS
 };
 
 std::optional<Method> methodOf(const std::string& path) {
@@ -108,7 +108,7 @@ class Call final : public grpc::ServerGenericBidiReactor {
   const Method method_;
   grpc::ByteBuffer in_;
   std::mutex mutex_;
-  std::deque<grpc::ByteBuffer> out_;   // front: being written
+  std::deque<grpc::ByteBuffer> out_;  // front: being written
 };
 
 class Refusal final : public grpc::ServerGenericBidiReactor {
@@ -140,9 +140,9 @@ class DiscoveryServer::Plane final : public grpc::CallbackGenericService, public
 
   // Main, from the mailbox:
   void onOpen(Call* call) override {
-    clients_.emplace(call, std::make_unique<ServedClient>(
-                               call->method().delta, call->method().only_type,
-                               [call](const std::string& bytes) { call->send(bytes); }, say_));
+    clients_.emplace(call,
+                     std::make_unique<ServedClient>(
+                         call->method().delta, call->method().only_type, [call](const std::string& bytes) { call->send(bytes); }, say_));
     if (stopping_) onEnd(call, {grpc::StatusCode::UNAVAILABLE, "the control plane ends"});
   }
   void onRequest(Call* call, const std::string& bytes) override {
@@ -165,7 +165,7 @@ class DiscoveryServer::Plane final : public grpc::CallbackGenericService, public
   const std::function<void(const std::string&)> say_;
   ServedFiles files_;
   FileWatch watch_;
-  std::vector<std::string> told_;   // problems that were reported and are still there
+  std::vector<std::string> told_;  // problems that were reported and are still there
   std::map<Call*, std::unique_ptr<ServedClient>> clients_;
   std::unique_ptr<grpc::Server> server_;
   std::thread stopper_;

@@ -20,8 +20,8 @@ class DiscoveryServer final {
   DiscoveryServer(const DiscoveryServer&) = delete;
   DiscoveryServer& operator=(const DiscoveryServer&) = delete;
 
-  absl::StatusOr<int> start(const std::string& address);   // "127.0.0.1:0"; the port
-  void stop(std::function<void()> stopped);                // ends all streams; `stopped` comes from the loop
+  absl::StatusOr<int> start(const std::string& address);  // "127.0.0.1:0"; the port
+  void stop(std::function<void()> stopped);               // ends all streams; `stopped` comes from the loop
   size_t resourceCount() const;
 
  private:

@@ -91,15 +91,17 @@ TEST_P(BothSides, ResourcesArriveChangesFollowAndAnswersAreReported) {
   ASSERT_TRUE(port.ok()) << port.status();
   HubOptions options;
   options.node.set_id("proxy-1");
-  hub_.emplace(loop_, store_, [&](const Target& target) {
-    return std::make_unique<GrpcTransport>(loop_, target, [&](std::string_view) {
-      Dialed dialed;
-      const base::Address to = *base::Address::parseIp("127.0.0.1", static_cast<uint16_t>(*port));
-      dialed.connection =
-          std::make_unique<net::Connection>(loop_, net::makeSocket(to), net::makePlainTransport(), base::Address(), to);
-      return dialed;
-    });
-  }, std::move(options));
+  hub_.emplace(
+      loop_, store_,
+      [&](const Target& target) {
+        return std::make_unique<GrpcTransport>(loop_, target, [&](std::string_view) {
+          Dialed dialed;
+          const base::Address to = *base::Address::parseIp("127.0.0.1", static_cast<uint16_t>(*port));
+          dialed.connection = std::make_unique<net::Connection>(loop_, net::makeSocket(to), net::makePlainTransport(), base::Address(), to);
+          return dialed;
+        });
+      },
+      std::move(options));
 
   core::ApiConfigSource api;
   api.set_api_type(GetParam().delta ? core::ApiConfigSource::DELTA_GRPC : core::ApiConfigSource::GRPC);

@@ -17,11 +17,11 @@ namespace outrider::xds {
 struct FakeServer {
   struct Call {
     std::string method;
-    StreamSink* sink = nullptr;   // null: closed by the client
+    StreamSink* sink = nullptr;  // null: closed by the client
     std::deque<std::string> requests;
-    size_t taken = 0;             // messages after which the client asked for more
+    size_t taken = 0;  // messages after which the client asked for more
   };
-  std::vector<std::unique_ptr<Call>> calls;   // every stream that was ever opened
+  std::vector<std::unique_ptr<Call>> calls;  // every stream that was ever opened
 
   Call* last() { return calls.empty() ? nullptr : calls.back().get(); }
   size_t open() const {

@@ -8,8 +8,8 @@
 
 namespace outrider::xds {
 
-FileSource::FileSource(event::Loop& loop, stats::Store& store, FileWatch& files, std::string path,
-                       const std::string& watched_directory, const std::string& type_url, bool allow_unknown_fields)
+FileSource::FileSource(event::Loop& loop, stats::Store& store, FileWatch& files, std::string path, const std::string& watched_directory,
+                       const std::string& type_url, bool allow_unknown_fields)
     : loop_(loop),
       files_(files),
       path_(std::move(path)),
@@ -66,8 +66,7 @@ void FileSource::read() {
       refused = duplicateText(table_.typeUrl(), item.name, false);
     }
     if (!refused.empty()) {
-      OUTRIDER_LOG(kWarning, kXds, "%s: %s rejected: %s", path_.c_str(), std::string(typeLabel(table_.typeUrl())).c_str(),
-                   refused.c_str());
+      OUTRIDER_LOG(kWarning, kXds, "%s: %s rejected: %s", path_.c_str(), std::string(typeLabel(table_.typeUrl())).c_str(), refused.c_str());
       table_.countRejected();
       return;
     }

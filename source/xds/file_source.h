@@ -36,7 +36,7 @@ class FileSource final {
   Subscription table_;
   event::Deferred read_;
   std::optional<FileWatch::Id> watch_;
-  bool again_ = false;      // changed while an earlier content was being applied
+  bool again_ = false;  // changed while an earlier content was being applied
 };
 
 }  // namespace outrider::xds

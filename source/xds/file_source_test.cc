@@ -44,7 +44,8 @@ TEST_F(FileSources, AFileIsReadAndReadAgainWhenItIsReplaced) {
   hub_->watch(path("cds.yaml"), kClusterType, "", clusters);
   turns();
   EXPECT_EQ(clusters.seen, Lines({"1: +a +b"}));
-  replace("cds.yaml", R"({"version_info": "2", "resources": [{"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "b"}]})");
+  replace("cds.yaml",
+          R"({"version_info": "2", "resources": [{"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "b"}]})");
   EXPECT_EQ(clusters.seen, Lines({"1: +a +b", "2: -a"}));
   EXPECT_EQ(stat("cluster_manager.cds.update_success"), 2u);
   EXPECT_EQ(textStat("cluster_manager.cds.version_text"), "2");

@@ -63,7 +63,7 @@ void FileWatch::onReady(uint32_t /*events*/) {
       const auto* event = reinterpret_cast<const inotify_event*>(at);
       at += sizeof(inotify_event) + event->len;
       const std::string_view name = event->len > 0 ? std::string_view(event->name) : std::string_view();
-      const bool lost = (event->mask & IN_Q_OVERFLOW) != 0;   // then any may have changed
+      const bool lost = (event->mask & IN_Q_OVERFLOW) != 0;  // then any may have changed
       for (const auto& [id, entry] : entries_) {
         if (!lost && entry.descriptor != event->wd) continue;
         if (lost || entry.name.empty() || (entry.name == name && (event->mask & kNewContent) != 0)) changed_.insert(id);
@@ -77,7 +77,7 @@ void FileWatch::tell() {
   for (const Id id : std::exchange(changed_, {})) {
     const auto at = entries_.find(id);
     if (at == entries_.end()) continue;
-    const std::function<void()> call = at->second.changed;   // it may remove its own entry
+    const std::function<void()> call = at->second.changed;  // it may remove its own entry
     call();
   }
 }

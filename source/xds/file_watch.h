@@ -23,7 +23,7 @@ class FileWatch final : public event::IoHandler {
 
   using Id = uint64_t;
   absl::StatusOr<Id> addFile(const std::string& path, std::function<void()> changed);
-  absl::StatusOr<Id> addDirectory(const std::string& path, std::function<void()> changed);   // anything in it
+  absl::StatusOr<Id> addDirectory(const std::string& path, std::function<void()> changed);  // anything in it
   void remove(Id id);
 
   void onReady(uint32_t events) override;
@@ -31,7 +31,7 @@ class FileWatch final : public event::IoHandler {
  private:
   struct Entry {
     int descriptor;
-    std::string name;                // empty: any
+    std::string name;  // empty: any
     std::function<void()> changed;
   };
   absl::StatusOr<Id> add(const std::string& directory, std::string name, std::function<void()> changed);
@@ -40,7 +40,7 @@ class FileWatch final : public event::IoHandler {
   event::Loop& loop_;
   int fd_;
   std::map<Id, Entry> entries_;
-  std::map<int, size_t> users_;      // of an inotify descriptor
+  std::map<int, size_t> users_;  // of an inotify descriptor
   std::set<Id> changed_;
   event::Deferred tell_;
   Id next_ = 1;

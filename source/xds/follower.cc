@@ -28,8 +28,7 @@ struct Failure {
 };
 
 std::string joined(std::string_view intro, const std::vector<Failure>& failures, std::string_view separator) {
-  return absl::StrCat(base::toAbsl(intro),
-                      absl::StrJoin(failures, base::toAbsl(separator), [](std::string* out, const Failure& failure) {
+  return absl::StrCat(base::toAbsl(intro), absl::StrJoin(failures, base::toAbsl(separator), [](std::string* out, const Failure& failure) {
                         absl::StrAppend(out, failure.name, ": ", failure.why);
                       }));
 }
@@ -181,8 +180,7 @@ class Follower::Listeners final : public Watcher {
           continue;
         }
         auto problems = std::make_shared<config::Problems>();
-        Assembler::ListenerDraft draft =
-            owner.parts_.assembler.parseListener(message, true, (*before)[resource.name].get(), *problems);
+        Assembler::ListenerDraft draft = owner.parts_.assembler.parseListener(message, true, (*before)[resource.name].get(), *problems);
         if (problems->empty()) {
           result->drafts.push_back(std::move(draft));
         } else {
@@ -364,7 +362,7 @@ class Follower::Endpoints final : public Watcher {
   Follower& owner_;
   const std::string name_;
   WatchId id_ = 0;
-  std::shared_ptr<const config::EndpointsSpec> last_;   // a cluster that changes is warm at once with it
+  std::shared_ptr<const config::EndpointsSpec> last_;  // a cluster that changes is warm at once with it
 };
 
 // ---- SDS ----
@@ -449,7 +447,7 @@ class Follower::Secret final : public Watcher {
 
   Follower& owner_;
   const std::string key_, name_;
-  std::string last_;                       // what was applied, serialized: with the files' names
+  std::string last_;  // what was applied, serialized: with the files' names
   std::vector<FileWatch::Id> watched_;
   WatchId id_ = 0;
 };
@@ -570,9 +568,7 @@ class Follower::Runtime final : public Watcher {
 
 // ---- the follower ----
 
-Follower::Follower(FollowerParts parts)
-    : parts_(std::move(parts)),
-      files_(parts_.loop) {}
+Follower::Follower(FollowerParts parts) : parts_(std::move(parts)), files_(parts_.loop) {}
 
 Follower::~Follower() { *alive_ = false; }
 
@@ -655,7 +651,8 @@ void Follower::endpointsUnwanted(const std::string& name) {
 }
 
 void Follower::applyEndpoints(const std::string& eds_name, std::shared_ptr<const config::EndpointsSpec> spec) {
-  for (auto at = endpoints_.lower_bound({eds_name, ""}); at != endpoints_.end() && at->first.first == eds_name; ++at) at->second->keep(spec);
+  for (auto at = endpoints_.lower_bound({eds_name, ""}); at != endpoints_.end() && at->first.first == eds_name; ++at)
+    at->second->keep(spec);
   parts_.clusters.updateEndpoints(eds_name, *spec);
 }
 
@@ -703,8 +700,8 @@ void Follower::clusterSecrets(const std::string& name, const std::vector<config:
 void Follower::dropUnwantedSecrets() {
   for (auto at = secrets_.begin(); at != secrets_.end();) {
     const std::string& key = at->first;
-    const bool wanted = listener_secrets_.contains(key) ||
-                        std::any_of(cluster_secrets_.begin(), cluster_secrets_.end(), [&](const auto& each) { return each.second.contains(key); });
+    const bool wanted = listener_secrets_.contains(key) || std::any_of(cluster_secrets_.begin(), cluster_secrets_.end(),
+                                                                       [&](const auto& each) { return each.second.contains(key); });
     if (wanted) {
       ++at;
       continue;

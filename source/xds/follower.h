@@ -28,9 +28,9 @@ struct FollowerParts {
   Hub& hub;
   Assembler& assembler;
   upstream::ClusterManager& clusters;
-  std::function<void(std::function<void()>)> parse;      // runs a job on the config thread, in order
+  std::function<void(std::function<void()>)> parse;  // runs a job on the config thread, in order
   std::function<void(std::string_view resource, const config::Problems& problems)> unsupported;
-  base::Nanos drain_time = 600 * base::kSecond;           // of removed listeners
+  base::Nanos drain_time = 600 * base::kSecond;  // of removed listeners
 };
 
 class Follower final {
@@ -79,15 +79,15 @@ class Follower final {
   std::function<void()> ready_;
   std::unique_ptr<Clusters> clusters_;
   std::unique_ptr<Listeners> listeners_;
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Endpoints>> endpoints_;   // EDS name, source: one name is a range
-  std::map<std::string, std::pair<std::string, std::string>> eds_of_;                     // cluster -> key above
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Routes>> routes_;         // source, name
-  FileWatch files_;                                                                       // that secrets refer to
-  std::map<std::string, std::unique_ptr<Secret>> secrets_;                                // by tls::Secrets' key
-  std::map<std::string, std::set<std::string>> cluster_secrets_;                          // cluster -> keys
-  std::set<std::string> listener_secrets_;                                                // keys
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<Endpoints>> endpoints_;  // EDS name, source: one name is a range
+  std::map<std::string, std::pair<std::string, std::string>> eds_of_;                    // cluster -> key above
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<Routes>> routes_;        // source, name
+  FileWatch files_;                                                                      // that secrets refer to
+  std::map<std::string, std::unique_ptr<Secret>> secrets_;                               // by tls::Secrets' key
+  std::map<std::string, std::set<std::string>> cluster_secrets_;                         // cluster -> keys
+  std::set<std::string> listener_secrets_;                                               // keys
   std::map<config::ScopeSetId, std::unique_ptr<Scopes>> scopes_;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);                            // letters of a dead follower do nothing
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // letters of a dead follower do nothing
 };
 
 }  // namespace outrider::xds

@@ -113,7 +113,7 @@ class Call final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   grpc::ClientContext context_;
   grpc::ByteBuffer in_;
   std::mutex mutex_;
-  std::deque<grpc::ByteBuffer> out_;   // front: being written
+  std::deque<grpc::ByteBuffer> out_;  // front: being written
   bool writing_ = false;
 };
 
@@ -141,7 +141,7 @@ class GrpcStream final : public Stream {
     sink_.onStreamOpen();
   }
   void onMessage(std::string bytes) { sink_.onStreamMessage(std::move(bytes)); }
-  void onEnd() { std::exchange(call_, nullptr)->letGo(); }   // the status is next
+  void onEnd() { std::exchange(call_, nullptr)->letGo(); }  // the status is next
   void onDone(int status, const std::string& message) {
     sink_.onStreamClosed(status, why_.empty() ? message : message + " (" + why_ + ")");
   }
@@ -155,7 +155,7 @@ class GrpcStream final : public Stream {
   void tellFailed() { sink_.onStreamClosed(kUnavailable, why_); }
   void onRelayClosed(const std::string& why) {
     why_ = why;
-    if (!open_) loop_.defer(failed_);   // there is no server that could say more
+    if (!open_) loop_.defer(failed_);  // there is no server that could say more
   }
 
   event::Loop& loop_;
@@ -163,7 +163,7 @@ class GrpcStream final : public Stream {
   const std::shared_ptr<Link> link_;
   event::Deferred failed_;
   std::unique_ptr<Relay> relay_;
-  Call* call_ = nullptr;               // gRPC's; ours to use until onEnd
+  Call* call_ = nullptr;  // gRPC's; ours to use until onEnd
   std::string why_;
   bool open_ = false;
 };
@@ -172,7 +172,7 @@ grpc::ChannelArguments channelArguments(const Target& target) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(target.max_receive_bytes);
   args.SetMaxSendMessageSize(-1);
-  args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);   // its pings count as abuse with some servers
+  args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // its pings count as abuse with some servers
   args.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kStreamWindow);
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
@@ -198,14 +198,12 @@ std::shared_ptr<grpc::Channel> GrpcStream::dial(const Target& target, const Dial
     fail("socketpair: " + std::string(strerror(errno)));
     return nullptr;
   }
-  relay_ = std::make_unique<Relay>(
-      loop_, ends[0], std::move(dialed),
-      Relay::Events{[this] { onOpen(); }, [this](const std::string& why) { onRelayClosed(why); }});
-  return grpc::CreateCustomInsecureChannelFromFd(target.authority, ends[1], channelArguments(target));   // takes the descriptor over
+  relay_ = std::make_unique<Relay>(loop_, ends[0], std::move(dialed),
+                                   Relay::Events{[this] { onOpen(); }, [this](const std::string& why) { onRelayClosed(why); }});
+  return grpc::CreateCustomInsecureChannelFromFd(target.authority, ends[1], channelArguments(target));  // takes the descriptor over
 }
 
-void GrpcStream::start(std::string_view method, const Target& target, const Dialer& dialer,
-                       std::shared_ptr<GrpcTransport::Calls> calls) {
+void GrpcStream::start(std::string_view method, const Target& target, const Dialer& dialer, std::shared_ptr<GrpcTransport::Calls> calls) {
   std::shared_ptr<grpc::Channel> channel = dial(target, dialer);
   if (channel == nullptr) return;
   call_ = new Call(loop_.mailbox(), link_, std::move(calls), std::move(channel));
@@ -236,7 +234,7 @@ void Call::OnDone(const grpc::Status& status) {
     if (link->stream != nullptr) link->stream->onDone(code, message);
   });
   const std::shared_ptr<GrpcTransport::Calls> calls = calls_;
-  std::shared_ptr<grpc::Channel> channel = std::move(channel_);   // the last of this object's references goes below
+  std::shared_ptr<grpc::Channel> channel = std::move(channel_);  // the last of this object's references goes below
   delete this;
   const std::lock_guard<std::mutex> lock(calls->mutex);
   calls->finished.push_back(std::move(channel));

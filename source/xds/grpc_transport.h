@@ -22,7 +22,7 @@ class GrpcTransport final : public Transport {
   ~GrpcTransport() override;
   std::unique_ptr<Stream> open(std::string_view method, StreamSink& sink) override;
 
-  struct Calls;   // those that gRPC still has
+  struct Calls;  // those that gRPC still has
 
  private:
   event::Loop& loop_;

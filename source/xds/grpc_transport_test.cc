@@ -130,9 +130,12 @@ class GrpcStreams : public testing::Test {
     header.set_value("secret");
     HubOptions options;
     options.node.set_id("proxy-1");
-    hub_.emplace(loop_, store_, [this](const Target& target) {
-      return std::make_unique<GrpcTransport>(loop_, target, [this](std::string_view cluster) { return dial(cluster); });
-    }, std::move(options));
+    hub_.emplace(
+        loop_, store_,
+        [this](const Target& target) {
+          return std::make_unique<GrpcTransport>(loop_, target, [this](std::string_view cluster) { return dial(cluster); });
+        },
+        std::move(options));
     config::Problems problems;
     ASSERT_TRUE(hub_->setAds(source, problems)) << problems.str();
     core::ConfigSource ads;
@@ -147,8 +150,7 @@ class GrpcStreams : public testing::Test {
       return dialed;
     }
     const base::Address to = *base::Address::parseIp("127.0.0.1", static_cast<uint16_t>(port_));
-    dialed.connection =
-        std::make_unique<net::Connection>(loop_, net::makeSocket(to), net::makePlainTransport(), base::Address(), to);
+    dialed.connection = std::make_unique<net::Connection>(loop_, net::makeSocket(to), net::makePlainTransport(), base::Address(), to);
     return dialed;
   }
   bool until(const std::function<bool()>& condition) {
@@ -230,7 +232,7 @@ TEST_F(GrpcStreams, AServerThatGoesAwayAndComesBackIsFoundAgain) {
   port_ = another->port();
   ASSERT_TRUE(until([&] { return another->count() == 2; }));
   EXPECT_EQ(another->request(0).initial_resource_versions().size(), 2u);
-  EXPECT_EQ(taker_.resources, 3u);   // only the third is new
+  EXPECT_EQ(taker_.resources, 3u);  // only the third is new
 }
 
 TEST_F(GrpcStreams, NoHostAndRefusedConnectionsAreFailuresThatAreTriedAgain) {

@@ -28,7 +28,7 @@ base::Nanos fetchTimeout(const core::ConfigSource& source) {
 
 struct Hub::Pause::State {
   Pauses pauses;
-  Hub* hub = nullptr;   // null: gone
+  Hub* hub = nullptr;  // null: gone
 };
 
 Hub::Pause::Pause(std::shared_ptr<State> state, std::string_view type_url) : state_(std::move(state)), type_url_(type_url) {
@@ -127,7 +127,7 @@ Session* Hub::sessionOf(const core::ApiConfigSource& source, const std::string& 
   std::unique_ptr<Session>& session = sessions_[{source.SerializeAsString(), type_url}];
   if (session == nullptr) {
     Target target;
-    config::Problems ignored;   // check() said yes
+    config::Problems ignored;  // check() said yes
     (void)readTarget(source, target, ignored);
     session = makeSession(target, type_url, stats_prefix);
   }

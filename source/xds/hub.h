@@ -30,10 +30,10 @@ namespace outrider::xds {
 using TransportMaker = std::function<std::unique_ptr<Transport>(const Target& target)>;
 
 struct HubOptions {
-  envoy::config::core::v3::Node node;          // complete: see completeNode()
-  bool allow_unknown_fields = true;            // of files; --reject-unknown-dynamic-fields: false
-  uint64_t seed = 1;                           // of the back-off's jitter
-  std::function<void(std::function<void()>)> elsewhere;   // SessionOptions::elsewhere
+  envoy::config::core::v3::Node node;                    // complete: see completeNode()
+  bool allow_unknown_fields = true;                      // of files; --reject-unknown-dynamic-fields: false
+  uint64_t seed = 1;                                     // of the back-off's jitter
+  std::function<void(std::function<void()>)> elsewhere;  // SessionOptions::elsewhere
 };
 
 class Hub final {
@@ -50,9 +50,9 @@ class Hub final {
 
   // An empty name: all there are. `stats_prefix` ("cluster.a.", "http.in.rds.main."): Envoy's for this owner; empty for CDS, LDS and
   // SDS. `self` is the ADS stream. A source that check() refuses gives 0 and is logged.
-  WatchId watch(const envoy::config::core::v3::ConfigSource& source, std::string_view type_url, std::string_view name,
-                Watcher& watcher, const std::string& stats_prefix = {});
-  void unwatch(WatchId id);                    // also from within a delivery; 0 is nothing
+  WatchId watch(const envoy::config::core::v3::ConfigSource& source, std::string_view type_url, std::string_view name, Watcher& watcher,
+                const std::string& stats_prefix = {});
+  void unwatch(WatchId id);  // also from within a delivery; 0 is nothing
 
   // Requests of the type wait until the last of its pauses is gone.
   class Pause final {
@@ -81,8 +81,7 @@ class Hub final {
   bool adsConnected() const { return ads_ != nullptr && ads_->connected(); }
 
  private:
-  Session* sessionOf(const envoy::config::core::v3::ApiConfigSource& source, const std::string& type_url,
-                     const std::string& stats_prefix);
+  Session* sessionOf(const envoy::config::core::v3::ApiConfigSource& source, const std::string& type_url, const std::string& stats_prefix);
   FileSource& fileOf(const std::string& path, const std::string& directory, const std::string& type_url);
   std::vector<Subscription*> tablesOf(std::string_view type_url) const;
   void sweep();
@@ -96,9 +95,9 @@ class Hub final {
   const std::shared_ptr<Pause::State> pauses_;
   FileWatch files_watch_;
   std::unique_ptr<Session> ads_;
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Session>> sessions_;               // source bytes, type
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<FileSource>> files_;               // path and directory, type
-  std::map<WatchId, std::pair<Session*, Subscription*>> watches_;   // no session: of a file
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<Session>> sessions_;  // source bytes, type
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<FileSource>> files_;  // path and directory, type
+  std::map<WatchId, std::pair<Session*, Subscription*>> watches_;                     // no session: of a file
   event::Deferred sweep_;
   WatchId next_ = 1;
 };

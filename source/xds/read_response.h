@@ -18,10 +18,10 @@ struct Incoming {
   struct Item {
     std::string name;
     std::string version;
-    std::shared_ptr<const std::string> bytes;   // the inner message
-    uint64_t hash = 0;                           // of the bytes
-    base::Nanos ttl = 0;                         // 0: for ever
-    bool heartbeat = false;                      // no bytes: what is held lives on
+    std::shared_ptr<const std::string> bytes;  // the inner message
+    uint64_t hash = 0;                         // of the bytes
+    base::Nanos ttl = 0;                       // 0: for ever
+    bool heartbeat = false;                    // no bytes: what is held lives on
     void take(std::string&& from) {
       hash = hashBytes(from);
       bytes = std::make_shared<const std::string>(std::move(from));
@@ -34,10 +34,10 @@ struct Incoming {
 };
 
 struct ReadResponse {
-  bool readable = false;         // false: these bytes are no response at all, and the rest is empty
+  bool readable = false;  // false: these bytes are no response at all, and the rest is empty
   std::string type_url, nonce;
-  std::string identifier;        // of the control plane
-  std::string error;             // the response as a whole is refused
+  std::string identifier;  // of the control plane
+  std::string error;       // the response as a whole is refused
   Incoming in;
 };
 

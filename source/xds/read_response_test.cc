@@ -65,7 +65,7 @@ TEST(ReadResponse, NamesAndHashesEachResource) {
   EXPECT_FALSE(some.in.full);
   ASSERT_EQ(some.in.items.size(), 2u);
   EXPECT_EQ(some.in.items[0].version, "v-a");
-  EXPECT_EQ(some.in.items[1].hash, all.in.items[1].hash);   // the same bytes, whichever way they came
+  EXPECT_EQ(some.in.items[1].hash, all.in.items[1].hash);  // the same bytes, whichever way they came
   EXPECT_NE(some.in.items[0].hash, some.in.items[1].hash);
   EXPECT_EQ(some.in.removed, std::vector<std::string>{"gone"});
 }
@@ -106,8 +106,8 @@ TEST(ReadResponse, WhatIsWrongWithAResponseAsAWholeIsSaid) {
   both.add_removed_resources("a");
   EXPECT_EQ(readDelta(both.SerializeAsString()).error, "duplicate name a found in the union of added+removed resources");
 
-  const std::string other = "type URL " + kListener + " embedded in an individual Any does not match the message-wide type URL " + kCluster +
-                            " in DiscoveryResponse";
+  const std::string other = "type URL " + kListener + " embedded in an individual Any does not match the message-wide type URL " +
+                            kCluster + " in DiscoveryResponse";
   auto mixed = sotw({"a"});
   mixed.mutable_resources(0)->set_type_url(kListener);
   EXPECT_EQ(readSotw(mixed.SerializeAsString()).error, other);
@@ -116,7 +116,9 @@ TEST(ReadResponse, WhatIsWrongWithAResponseAsAWholeIsSaid) {
   EXPECT_EQ(readDelta(mixed_delta.SerializeAsString()).error, other);
 
   auto torn = sotw({"a"});
-  torn.mutable_resources(0)->set_value("\x0a\x05" "a");   // a name of five bytes, of which one is here
+  torn.mutable_resources(0)->set_value(
+      "\x0a\x05"
+      "a");  // a name of five bytes, of which one is here
   EXPECT_EQ(readSotw(torn.SerializeAsString()).error, "a resource is not a readable " + kCluster);
 }
 

@@ -24,8 +24,7 @@ std::string reasonText(net::Connection& connection, net::CloseReason reason) {
 
 }  // namespace
 
-Relay::End::End(Relay& owner, std::unique_ptr<net::Connection> made, bool far)
-    : relay(owner), connection(std::move(made)), is_far(far) {
+Relay::End::End(Relay& owner, std::unique_ptr<net::Connection> made, bool far) : relay(owner), connection(std::move(made)), is_far(far) {
   if (connection == nullptr) return;
   connection->setSink(*this);
   connection->setBufferLimit(kMostBuffered);

@@ -16,8 +16,8 @@ namespace outrider::xds {
 struct Dialed {
   std::unique_ptr<net::Connection> connection;
   base::Nanos connect_timeout = 5 * base::kSecond;
-  std::shared_ptr<void> pin;       // what must live as long: host, cluster
-  std::string error;               // when there is no connection: "no such cluster", "no healthy host"
+  std::shared_ptr<void> pin;  // what must live as long: host, cluster
+  std::string error;          // when there is no connection: "no such cluster", "no healthy host"
 };
 using Dialer = std::function<Dialed(std::string_view cluster)>;
 
@@ -25,7 +25,7 @@ class Relay final {
  public:
   struct Events {
     std::function<void()> connected;
-    std::function<void(const std::string& why)> closed;   // last; the near end is closed, so gRPC's call ends by itself
+    std::function<void(const std::string& why)> closed;  // last; the near end is closed, so gRPC's call ends by itself
   };
   // Takes over `fd`, one end of a stream socketpair.
   Relay(event::Loop& loop, int fd, Dialed dialed, Events events);
@@ -44,7 +44,7 @@ class Relay final {
     void onClosed(net::CloseReason reason) override;
 
     Relay& relay;
-    std::unique_ptr<net::Connection> connection;   // null: closed
+    std::unique_ptr<net::Connection> connection;  // null: closed
     End* other = nullptr;
     const bool is_far;
   };

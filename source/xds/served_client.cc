@@ -62,8 +62,7 @@ bool ServedClient::onRequest(const std::string& bytes, const ServedResources& re
 void ServedClient::onResources(const ServedResources& resources) {
   std::vector<std::string> order;
   for (const auto& [type_url, type] : types_) order.push_back(type_url);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const std::string& a, const std::string& b) { return typeRank(a) < typeRank(b); });
+  std::stable_sort(order.begin(), order.end(), [](const std::string& a, const std::string& b) { return typeRank(a) < typeRank(b); });
   for (const std::string& type_url : order) {
     Type& type = types_[type_url];
     if (delta_) {
@@ -78,8 +77,8 @@ void ServedClient::told(const std::string& type_url, Type& type, const std::stri
   if (nonce.empty() || type.answered == nonce) return;
   type.answered = nonce;
   std::string line = error == nullptr ? "ACK  " : "NACK ";
-  line += oneLine(node_) + " " + std::string(typeLabel(type_url)) + (delta_ ? " delta" : "") + " nonce " + nonce + " version " +
-          type.version;
+  line +=
+      oneLine(node_) + " " + std::string(typeLabel(type_url)) + (delta_ ? " delta" : "") + " nonce " + nonce + " version " + type.version;
   if (error != nullptr) line += ": " + oneLine(error->message());
   say_(line);
 }
@@ -89,15 +88,15 @@ void ServedClient::told(const std::string& type_url, Type& type, const std::stri
 void ServedClient::onSotw(const discovery::DiscoveryRequest& request, const ServedResources& resources) {
   const std::string type_url = only_type_.empty() ? request.type_url() : only_type_;
   Type& type = types_[type_url];
-  if (type.started && request.response_nonce() != type.nonce) return;   // of an earlier response: a newer one is on its way
+  if (type.started && request.response_nonce() != type.nonce) return;  // of an earlier response: a newer one is on its way
   if (type.started) told(type_url, type, request.response_nonce(), request.has_error_detail() ? &request.error_detail() : nullptr);
 
   std::set<std::string, std::less<>> names(request.resource_names().begin(), request.resource_names().end());
   const bool star = names.erase("*") > 0;
   const bool wildcard = star || (names.empty() && !type.named);
   type.named = type.named || star || !names.empty();
-  const bool more = !type.started || (wildcard && !type.wildcard) ||
-                    !std::includes(type.names.begin(), type.names.end(), names.begin(), names.end());
+  const bool more =
+      !type.started || (wildcard && !type.wildcard) || !std::includes(type.names.begin(), type.names.end(), names.begin(), names.end());
   type.started = true;
   type.wildcard = wildcard;
   type.names = std::move(names);
@@ -114,7 +113,7 @@ void ServedClient::sendSotw(const std::string& type_url, Type& type, const Serve
     *response.add_resources() = resource.any;
   }
   if (!anyway && now == type.sent) return;
-  if (now.empty() && !type.wildcard) return;   // none of these names exists (yet)
+  if (now.empty() && !type.wildcard) return;  // none of these names exists (yet)
   type.sent = std::move(now);
   type.version = versionOf(type.sent);
   type.nonce = std::to_string(++responses_);
@@ -160,8 +159,8 @@ void ServedClient::onDelta(const discovery::DeltaDiscoveryRequest& request, cons
   sendDelta(type_url, type, resources, fresh, first && type.wildcard);
 }
 
-void ServedClient::sendDelta(const std::string& type_url, Type& type, const ServedResources& resources,
-                                   const std::set<std::string>& fresh, bool anyway) {
+void ServedClient::sendDelta(const std::string& type_url, Type& type, const ServedResources& resources, const std::set<std::string>& fresh,
+                             bool anyway) {
   discovery::DeltaDiscoveryResponse response;
   const auto& served = ofType(resources, type_url);
   std::map<std::string, std::string> now;

@@ -17,7 +17,7 @@ class ServedClient final {
  public:
   // `only_type` empty: ADS. `say` gets one line for each ACK and NACK.
   ServedClient(bool delta, std::string only_type, std::function<void(std::string bytes)> send,
-                     std::function<void(const std::string& line)> say)
+               std::function<void(const std::string& line)> say)
       : delta_(delta), only_type_(std::move(only_type)), send_(std::move(send)), say_(std::move(say)) {}
 
   // False: the bytes are no request.
@@ -31,12 +31,12 @@ class ServedClient final {
   struct Type {
     bool started = false;
     bool wildcard = false;
-    bool named = false;                          // a request named resources, so an empty list is no wildcard any more
+    bool named = false;  // a request named resources, so an empty list is no wildcard any more
     std::set<std::string, std::less<>> names;
-    std::string nonce;                           // of the last response
-    std::string answered;                        // the last nonce that was acknowledged or refused
-    std::string version;                         // of the last response
-    std::map<std::string, std::string> sent;     // name -> version that the client has (delta: or says that it has)
+    std::string nonce;                        // of the last response
+    std::string answered;                     // the last nonce that was acknowledged or refused
+    std::string version;                      // of the last response
+    std::map<std::string, std::string> sent;  // name -> version that the client has (delta: or says that it has)
   };
 
   void onSotw(const envoy::service::discovery::v3::DiscoveryRequest& request, const ServedResources& resources);

@@ -54,7 +54,8 @@ cluster_name: a
     sent_.clear();
     return all;
   }
-  static discovery::DiscoveryRequest sotw(const std::string& type, const std::vector<std::string>& names = {}, const std::string& nonce = "") {
+  static discovery::DiscoveryRequest sotw(const std::string& type, const std::vector<std::string>& names = {},
+                                          const std::string& nonce = "") {
     discovery::DiscoveryRequest request;
     request.mutable_node()->set_id("proxy-1");
     request.set_type_url(type);
@@ -135,7 +136,8 @@ TEST_F(ServedClients, AFileThatCannotBeReadKeepsItsLastGoodContentAndSaysWhere) 
   ServedClient proxy = client(false);
   ask(proxy, sotw(kCds));
   (void)taken<discovery::DiscoveryResponse>();
-  for (const char* const bad : {"", "resources: [", "resources:\n- \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n  nmae: a\n"}) {
+  for (const char* const bad :
+       {"", "resources: [", "resources:\n- \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n  nmae: a\n"}) {
     write("clusters.yaml", bad);
     refresh(proxy);
     EXPECT_TRUE(sent_.empty()) << bad;
@@ -184,8 +186,9 @@ TEST_F(ServedClients, AnUpdateOfSeveralTypesIsSentInTheOrderThatBreaksNothing) {
   ask(proxy, delta(kEds, {"a"}));
   ask(proxy, delta(kCds));
   (void)taken<discovery::DeltaDiscoveryResponse>();
-  write("endpoints.yaml", "\"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment\ncluster_name: a\n"
-                          "policy: { overprovisioning_factor: 150 }\n");
+  write("endpoints.yaml",
+        "\"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment\ncluster_name: a\n"
+        "policy: { overprovisioning_factor: 150 }\n");
   write("clusters.yaml", "\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\nname: z\n");
   refresh(proxy);
   const auto got = taken<discovery::DeltaDiscoveryResponse>();

@@ -13,7 +13,7 @@
 namespace outrider::xds {
 
 struct ServedResource {
-  std::string version;                 // equal content, equal version
+  std::string version;  // equal content, equal version
   google::protobuf::Any any;
 };
 // Type URL -> name -> resource.

@@ -11,14 +11,14 @@ namespace {
 
 namespace discovery = envoy::service::discovery::v3;
 
-constexpr int kInternal = 13;   // google.rpc.Code, as Envoy sends it
+constexpr int kInternal = 13;  // google.rpc.Code, as Envoy sends it
 constexpr size_t kMostError = 4096;
-constexpr size_t kBig = 64 * 1024;   // responses from here on are read on the config thread
+constexpr size_t kBig = 64 * 1024;  // responses from here on are read on the config thread
 
 std::string bounded(std::string text) {
   if (text.size() > kMostError) {
     size_t end = kMostError;
-    while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;   // a string field is UTF-8
+    while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;  // a string field is UTF-8
     text.resize(end);
     text += "...(truncated)";
   }
@@ -35,8 +35,7 @@ bool Pauses::resume(std::string_view type_url) {
   return true;
 }
 
-Session::Session(event::Loop& loop, stats::Store& store, std::unique_ptr<Transport> transport, const Pauses& pauses,
-                 SessionOptions options)
+Session::Session(event::Loop& loop, stats::Store& store, std::unique_ptr<Transport> transport, const Pauses& pauses, SessionOptions options)
     : loop_(loop),
       store_(store),
       transport_(std::move(transport)),
@@ -68,9 +67,8 @@ Subscription& Session::subscription(const std::string& type_url) {
   if (Type* type = find(type_url)) return *type->table;
   auto made = std::make_unique<Type>();
   made->table = std::make_unique<Subscription>(loop_, store_, type_url, [this] { flushSoon(); });
-  const auto place = std::upper_bound(types_.begin(), types_.end(), typeRank(type_url), [](size_t rank, const auto& other) {
-    return rank < typeRank(other->table->typeUrl());
-  });
+  const auto place = std::upper_bound(types_.begin(), types_.end(), typeRank(type_url),
+                                      [](size_t rank, const auto& other) { return rank < typeRank(other->table->typeUrl()); });
   return *(*types_.insert(place, std::move(made)))->table;
 }
 
@@ -96,9 +94,8 @@ void Session::connect() {
     type->waiting.clear();
     type->answers.clear();
   }
-  stream_ = transport_->open(options_.only_type.empty() ? std::string(adsMethod(options_.delta))
-                                                        : methodOfType(options_.only_type, options_.delta),
-                             *this);
+  stream_ = transport_->open(
+      options_.only_type.empty() ? std::string(adsMethod(options_.delta)) : methodOfType(options_.only_type, options_.delta), *this);
   flushSoon();
 }
 
@@ -119,12 +116,12 @@ base::Nanos Session::nextDelay() {
 }
 
 void Session::onStreamClosed(int grpc_status, std::string_view message) {
-  const std::string text(message);   // the stream's own, mostly
+  const std::string text(message);  // the stream's own, mostly
   stream_.reset();
   connected_ = false;
   stats_.set(ControlPlaneStat::kConnectedState, 0);
   for (const auto& type : types_) {
-    type->waiting.clear();   // the next stream brings them again, for they were not accepted
+    type->waiting.clear();  // the next stream brings them again, for they were not accepted
     type->answers.clear();
     type->table->countFailure();
   }
@@ -272,7 +269,7 @@ void Session::send(Type& type) {
   if (!table.changed() || table.busy() || !type.waiting.empty()) return;
   const Subscription::Changes changes = table.takeChanges();
   if (changes.added.empty() && changes.removed.empty()) return;
-  if (table.unused() && !type.named) return;   // an empty list would ask for everything again
+  if (table.unused() && !type.named) return;  // an empty list would ask for everything again
   sendSotw(type, nullptr);
 }
 
@@ -299,8 +296,8 @@ void Session::sendDelta(Type& type, const Answer* answer, const Subscription::Ch
   discovery::DeltaDiscoveryRequest request;
   request.set_type_url(table.typeUrl());
   std::string names;
-  constexpr int kSubscribe = 3, kUnsubscribe = 4;   // fields of DeltaDiscoveryRequest
-  if (changes == nullptr) {   // the first one on this stream
+  constexpr int kSubscribe = 3, kUnsubscribe = 4;  // fields of DeltaDiscoveryRequest
+  if (changes == nullptr) {                        // the first one on this stream
     names = table.namesOfRequest();
     if (table.wildcard() && !names.empty()) request.add_resource_names_subscribe("*");
     for (auto& [name, version] : table.held()) (*request.mutable_initial_resource_versions())[name] = version;

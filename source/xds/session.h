@@ -22,9 +22,9 @@
 
 namespace outrider::xds {
 
-#define OUTRIDER_XDS_CONTROL_PLANE_STATS(C, G, H)   \
-  C(kRateLimitEnforced, "rate_limit_enforced")      \
-  G(kConnectedState, "connected_state")             \
+#define OUTRIDER_XDS_CONTROL_PLANE_STATS(C, G, H) \
+  C(kRateLimitEnforced, "rate_limit_enforced")    \
+  G(kConnectedState, "connected_state")           \
   G(kPendingRequests, "pending_requests")
 OUTRIDER_STATS(ControlPlaneStat, kControlPlaneTable, OUTRIDER_XDS_CONTROL_PLANE_STATS)
 
@@ -33,7 +33,7 @@ class Pauses final {
  public:
   bool paused(std::string_view type_url) const { return counts_.find(type_url) != counts_.end(); }
   void pause(std::string_view type_url) { ++counts_[std::string(type_url)]; }
-  bool resume(std::string_view type_url);     // true: that was the last one
+  bool resume(std::string_view type_url);  // true: that was the last one
 
  private:
   std::map<std::string, int, std::less<>> counts_;
@@ -41,9 +41,9 @@ class Pauses final {
 
 struct SessionOptions {
   bool delta = false;
-  std::string only_type;                      // empty: ADS
+  std::string only_type;  // empty: ADS
   envoy::config::core::v3::Node node;
-  std::string stats_prefix;                   // "" or "cluster_manager.cds."; "control_plane." follows
+  std::string stats_prefix;  // "" or "cluster_manager.cds."; "control_plane." follows
   base::Nanos base_backoff = 500 * base::kMilli;
   base::Nanos max_backoff = 30 * base::kSecond;
   uint64_t seed = 1;
@@ -53,14 +53,13 @@ struct SessionOptions {
 
 class Session final : public StreamSink {
  public:
-  Session(event::Loop& loop, stats::Store& store, std::unique_ptr<Transport> transport, const Pauses& pauses,
-          SessionOptions options);
+  Session(event::Loop& loop, stats::Store& store, std::unique_ptr<Transport> transport, const Pauses& pauses, SessionOptions options);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  Subscription& subscription(const std::string& type_url);   // made when new; lives as long as the session
-  bool remove(WatchId id);                                   // false: no such watch here
+  Subscription& subscription(const std::string& type_url);  // made when new; lives as long as the session
+  bool remove(WatchId id);                                  // false: no such watch here
   bool unused() const;
   bool connected() const { return connected_; }
   // Requests leave at the end of this turn, one a type.
@@ -73,21 +72,21 @@ class Session final : public StreamSink {
  private:
   struct Answer {
     std::string nonce;
-    std::string error;        // empty: ACK
+    std::string error;  // empty: ACK
   };
   struct Response {
     std::string nonce;
-    std::string error;        // refused before anybody saw it
+    std::string error;  // refused before anybody saw it
     Incoming in;
   };
   struct Type {
     std::unique_ptr<Subscription> table;
-    std::string version;      // SotW: of the last accepted response
-    std::string last_error;   // that the log knows of: servers send again what was refused, at once
+    std::string version;     // SotW: of the last accepted response
+    std::string last_error;  // that the log knows of: servers send again what was refused, at once
     // Of this stream:
     bool started = false;
-    bool named = false;       // a request named resources, so an empty list no longer means all
-    std::string nonce;        // of the last response that was answered
+    bool named = false;  // a request named resources, so an empty list no longer means all
+    std::string nonce;   // of the last response that was answered
     std::deque<Response> waiting;
     std::vector<Answer> answers;
   };
@@ -112,17 +111,17 @@ class Session final : public StreamSink {
   const stats::Set<ControlPlaneStat> stats_;
   const std::string identifier_name_;
   const std::shared_ptr<std::string> identifier_ = std::make_shared<std::string>();
-  std::vector<std::unique_ptr<Type>> types_;   // in the order of requests
+  std::vector<std::unique_ptr<Type>> types_;  // in the order of requests
   std::unique_ptr<Stream> stream_;
-  uint64_t generation_ = 0;                    // of the stream
+  uint64_t generation_ = 0;  // of the stream
   bool connected_ = false;
   bool node_sent_ = false;
-  bool told_ = false;                          // the log knows of this outage
+  bool told_ = false;  // the log knows of this outage
   event::Deferred flush_;
   event::Timer retry_;
   base::Nanos backoff_;
   uint64_t random_;
-  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);   // letters of a dead session do nothing
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // letters of a dead session do nothing
 };
 
 }  // namespace outrider::xds

@@ -46,7 +46,7 @@ TEST_F(SotwStream, DeliversOnlyWhatChangedAndWhatIsGone) {
   serve(response<Cluster>(kClusterType, "v3", "n3", {cluster("a"), cluster("b", "other")}));
   EXPECT_EQ(clusters_.seen, Lines({"v1: +a +b +c", "v2: +b -c"}));
   const auto acks = sotw();
-  ASSERT_EQ(acks.size(), 3u);   // the third changed nothing and is acknowledged all the same
+  ASSERT_EQ(acks.size(), 3u);  // the third changed nothing and is acknowledged all the same
   EXPECT_EQ(acks[2].version_info(), "v3");
   EXPECT_EQ(acks[2].response_nonce(), "n3");
 }
@@ -192,8 +192,8 @@ TEST_F(SotwStream, WatchersOfOneNameShareItAndALateOneGetsWhatIsHeld) {
   serve(response<envoy::extensions::transport_sockets::tls::v3::Secret>(kSecretType, "v1", "n1", {secret}));
   (void)sotw();
   hub_->watch(ads(), kSecretType, "cert", again);
-  EXPECT_TRUE(again.seen.empty());   // never from within watch()
-  EXPECT_TRUE(sotw().empty());       // and the server is not asked
+  EXPECT_TRUE(again.seen.empty());  // never from within watch()
+  EXPECT_TRUE(sotw().empty());      // and the server is not asked
   EXPECT_EQ(again.seen, Lines({"v1: +cert"}));
 }
 
@@ -223,7 +223,7 @@ TEST_F(SotwStream, AfterABreakItComesBackWithTheAcceptedVersionAndTheNodeButNoNo
   advance(500 * base::kMilli);
   ASSERT_EQ(server_.calls.size(), 2u);
   const auto asked = sotw();
-  ASSERT_EQ(asked.size(), 2u);   // CDS first
+  ASSERT_EQ(asked.size(), 2u);  // CDS first
   EXPECT_EQ(asked[0].type_url(), kClusterType);
   EXPECT_EQ(asked[0].version_info(), "v1");
   EXPECT_EQ(asked[0].response_nonce(), "");
@@ -231,8 +231,8 @@ TEST_F(SotwStream, AfterABreakItComesBackWithTheAcceptedVersionAndTheNodeButNoNo
   EXPECT_EQ(asked[1].type_url(), kEndpointType);
   EXPECT_FALSE(asked[1].has_node());
   serve(response<Cluster>(kClusterType, "v1", "m1", {cluster("a")}));
-  EXPECT_EQ(clusters_.seen.size(), 1u);   // nothing new
-  EXPECT_EQ(sotw().size(), 1u);           // but answered
+  EXPECT_EQ(clusters_.seen.size(), 1u);  // nothing new
+  EXPECT_EQ(sotw().size(), 1u);          // but answered
 }
 
 TEST_F(SotwStream, AnAnswerForABrokenStreamIsNotSentOnTheNextOne) {
@@ -280,7 +280,7 @@ TEST_F(SotwStream, ResourcesInTheWrapperCarryTheirOwnVersionAndExpire) {
   EXPECT_EQ(clusters_.seen, Lines({"v1: +a"}));
 
   advance(8 * base::kSecond);
-  resource.clear_resource();   // a heartbeat
+  resource.clear_resource();  // a heartbeat
   wrapped.set_nonce("n2");
   wrapped.mutable_resources(0)->PackFrom(resource);
   serve(wrapped);

@@ -81,12 +81,12 @@ struct Subscription::Round {
   Subscription* owner = nullptr;
   Incoming in;
   Phase phase = Phase::kComparing;
-  size_t next = 0;                                           // the first item that the phase has not reached
-  std::vector<std::shared_ptr<const std::string>> changed;   // by item; null: as accepted before
-  bool absence_deletes = false;                              // what is held and not among the items is gone
-  absl::flat_hash_set<std::string_view> present;             // then: names of the items
-  std::map<WatchId, Delivery> deliveries;                    // to watchers of everything, not handed over yet
-  size_t open = 1;                                           // answers that are owed, and one until all are handed over
+  size_t next = 0;                                          // the first item that the phase has not reached
+  std::vector<std::shared_ptr<const std::string>> changed;  // by item; null: as accepted before
+  bool absence_deletes = false;                             // what is held and not among the items is gone
+  absl::flat_hash_set<std::string_view> present;            // then: names of the items
+  std::map<WatchId, Delivery> deliveries;                   // to watchers of everything, not handed over yet
+  size_t open = 1;                                          // answers that are owed, and one until all are handed over
   Verdict total;
   absl::flat_hash_set<std::string> bad;
   std::function<void(const Verdict&)> done;
@@ -104,11 +104,10 @@ Subscription::Subscription(event::Loop& loop, stats::Store& store, std::string t
 Subscription::~Subscription() {
   if (round_ == nullptr) return;
   round_->owner = nullptr;
-  const auto dropped = std::exchange(round_->deliveries, {});   // they refer to the round
+  const auto dropped = std::exchange(round_->deliveries, {});  // they refer to the round
 }
 
-void Subscription::add(WatchId id, std::string_view name, Watcher& watcher, const std::string& stats_prefix,
-                       base::Nanos fetch_timeout) {
+void Subscription::add(WatchId id, std::string_view name, Watcher& watcher, const std::string& stats_prefix, base::Nanos fetch_timeout) {
   auto watch = std::make_unique<Watch>(*this, id, name, watcher, stats_prefix.empty() ? defaultPrefix(type_url_, name) : stats_prefix);
   watch->stats.inc(SubscriptionStat::kUpdateAttempt);
   std::vector<Watch*>& same = by_name_[watch->name];
@@ -244,7 +243,7 @@ void Subscription::setExpiry(const std::string& name, Held& held, base::Nanos tt
 }
 
 void Subscription::expire() {
-  if (busy()) return;   // finish() arms again
+  if (busy()) return;  // finish() arms again
   Incoming gone;
   gone.version = version_;
   for (const auto& [deadline, name] : expiring_) {
@@ -453,7 +452,7 @@ void Subscription::settleOne(Round& round, size_t at) {
   const Incoming::Item& item = round.in.items[at];
   if (item.heartbeat) return;
   if (round.changed[at] == nullptr) {
-    if (held_.contains(item.name)) refused_.erase(item.name);   // back to what serves
+    if (held_.contains(item.name)) refused_.erase(item.name);  // back to what serves
     return;
   }
   if (!wildcard() && !by_name_.contains(item.name)) return;
@@ -473,7 +472,7 @@ void Subscription::settleOne(Round& round, size_t at) {
   held.bytes = std::move(round.changed[at]);
   setExpiry(item.name, held, item.ttl);
   for (const Watch* watch : watchesOf(item.name)) {
-    if (!watch->delivered) latecomers_.insert(watch->id);   // came while the round ran
+    if (!watch->delivered) latecomers_.insert(watch->id);  // came while the round ran
   }
 }
 
@@ -492,7 +491,7 @@ void Subscription::finish(Round& round) {
 }
 
 void Subscription::deliverLate() {
-  if (busy()) return;   // finish() calls again
+  if (busy()) return;  // finish() calls again
   const std::set<WatchId> ids = std::exchange(latecomers_, {});
   for (const WatchId id : ids) {
     const auto at = watches_.find(id);
@@ -512,19 +511,19 @@ void Subscription::deliverLate() {
       delivery.resources.push_back({watch.name, held->second.version, held->second.bytes});
     }
     // The response was answered long ago; a refusal is this watcher's own matter.
-    delivery.answer = std::make_unique<Delivery::Answer>([self = this, alive = std::weak_ptr<bool>(alive_), id,
-                                                          version = delivery.version](Verdict verdict) {
-      if (alive.expired()) return;
-      const auto late = self->watches_.find(id);
-      if (late == self->watches_.end()) return;
-      if (verdict.accepted) {
-        late->second->countUpdate(version);
-        return;
-      }
-      late->second->countRejected();
-      OUTRIDER_LOG(kWarning, kXds, "%s %s: %s", std::string(typeLabel(self->type_url_)).c_str(), late->second->name.c_str(),
-                   verdict.error.c_str());
-    });
+    delivery.answer = std::make_unique<Delivery::Answer>(
+        [self = this, alive = std::weak_ptr<bool>(alive_), id, version = delivery.version](Verdict verdict) {
+          if (alive.expired()) return;
+          const auto late = self->watches_.find(id);
+          if (late == self->watches_.end()) return;
+          if (verdict.accepted) {
+            late->second->countUpdate(version);
+            return;
+          }
+          late->second->countRejected();
+          OUTRIDER_LOG(kWarning, kXds, "%s %s: %s", std::string(typeLabel(self->type_url_)).c_str(), late->second->name.c_str(),
+                       verdict.error.c_str());
+        });
     watch.delivered = true;
     watch.fetch.cancel();
     watch.watcher.onDelivery(std::move(delivery));
@@ -536,7 +535,7 @@ void Subscription::onTimeout(Watch& watch) {
   watch.stats.inc(SubscriptionStat::kUpdateAttempt);
   OUTRIDER_LOG(kWarning, kXds, "%s: initial fetch timed out for %s", std::string(typeLabel(type_url_)).c_str(),
                watch.name.empty() ? "all resources" : watch.name.c_str());
-  const std::string name = watch.name;   // the watcher may end the watch
+  const std::string name = watch.name;  // the watcher may end the watch
   watch.watcher.onFetchTimeout(name);
 }
 

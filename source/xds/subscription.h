@@ -22,13 +22,13 @@
 namespace outrider::xds {
 
 // Envoy's names (configuration/overview/mgmt_server, "xDS subscription statistics").
-#define OUTRIDER_XDS_SUBSCRIPTION_STATS(C, G, H)                                                                          \
-  C(kUpdateAttempt, "update_attempt")                                                                                     \
-  C(kUpdateSuccess, "update_success")                                                                                     \
-  C(kUpdateFailure, "update_failure")                                                                                     \
-  C(kUpdateRejected, "update_rejected")                                                                                   \
-  C(kInitFetchTimeout, "init_fetch_timeout")                                                                              \
-  G(kUpdateTime, "update_time")                                                                                           \
+#define OUTRIDER_XDS_SUBSCRIPTION_STATS(C, G, H) \
+  C(kUpdateAttempt, "update_attempt")            \
+  C(kUpdateSuccess, "update_success")            \
+  C(kUpdateFailure, "update_failure")            \
+  C(kUpdateRejected, "update_rejected")          \
+  C(kInitFetchTimeout, "init_fetch_timeout")     \
+  G(kUpdateTime, "update_time")                  \
   G(kVersion, "version")
 OUTRIDER_STATS(SubscriptionStat, kSubscriptionTable, OUTRIDER_XDS_SUBSCRIPTION_STATS)
 
@@ -41,7 +41,7 @@ class Subscription final {
 
   // An empty name: all there are. What is held already is delivered later in this turn. `fetch_timeout` 0: never.
   void add(WatchId id, std::string_view name, Watcher& watcher, const std::string& stats_prefix, base::Nanos fetch_timeout);
-  bool remove(WatchId id);        // false: not of this table
+  bool remove(WatchId id);  // false: not of this table
 
   const std::string& typeUrl() const { return type_url_; }
   bool unused() const { return watches_.empty(); }
@@ -52,7 +52,7 @@ class Subscription final {
 
   // What changed since the last call: for delta requests. Clears the marks.
   struct Changes {
-    std::vector<std::string> added;             // "*" for the wildcard
+    std::vector<std::string> added;  // "*" for the wildcard
     std::vector<std::string> removed;
     bool any = false;
   };
@@ -72,8 +72,8 @@ class Subscription final {
   void apply(Incoming in, std::function<void(const Verdict&)> done);
   bool busy() const { return round_ != nullptr; }
 
-  void countFailure();                          // the stream or file broke
-  void countRejected();                         // the response as a whole was refused
+  void countFailure();   // the stream or file broke
+  void countRejected();  // the response as a whole was refused
 
  private:
   struct Watch;
@@ -83,7 +83,7 @@ class Subscription final {
     std::string version;
     std::shared_ptr<const std::string> bytes;
     base::Nanos expires = 0;
-    base::Nanos at = 0;                         // wall clock
+    base::Nanos at = 0;  // wall clock
     std::unique_ptr<ResourceView::Version> replaced;
   };
   struct Refused {
@@ -114,7 +114,7 @@ class Subscription final {
   const bool absence_deletes_;
   std::function<void()> names_changed_;
   std::map<WatchId, std::unique_ptr<Watch>> watches_;
-  absl::flat_hash_map<std::string, std::vector<Watch*>> by_name_;   // "" : the wildcard
+  absl::flat_hash_map<std::string, std::vector<Watch*>> by_name_;  // "" : the wildcard
   mutable std::string names_encoded_;
   mutable bool names_known_ = false;
   size_t wildcard_watches_ = 0;
@@ -122,11 +122,11 @@ class Subscription final {
   std::set<std::string> removed_;
   bool changed_ = false;
   absl::flat_hash_map<std::string, Held> held_;
-  absl::flat_hash_map<std::string, Refused> refused_;               // latest update that was not accepted
-  std::vector<std::string> replaced_;           // names with Held::replaced
+  absl::flat_hash_map<std::string, Refused> refused_;  // latest update that was not accepted
+  std::vector<std::string> replaced_;                  // names with Held::replaced
   bool keep_replaced_ = false;
   std::string version_;
-  bool ever_ = false;                           // a response was settled
+  bool ever_ = false;  // a response was settled
   std::shared_ptr<Round> round_;
   std::set<std::pair<base::Nanos, std::string>> expiring_;
   event::Timer expiry_;

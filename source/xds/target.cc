@@ -107,8 +107,7 @@ bool readTarget(const core::ApiConfigSource& in, Target& out, config::Problems& 
   switch (in.api_type()) {
     case core::ApiConfigSource::GRPC: out.delta = false; break;
     case core::ApiConfigSource::DELTA_GRPC: out.delta = true; break;
-    default:
-      problems.addAt("api_type", core::ApiConfigSource::ApiType_Name(in.api_type()), "is not implemented", "GRPC or DELTA_GRPC");
+    default: problems.addAt("api_type", core::ApiConfigSource::ApiType_Name(in.api_type()), "is not implemented", "GRPC or DELTA_GRPC");
   }
   if (in.transport_api_version() != core::ApiVersion::V3) {
     problems.addAt("transport_api_version", core::ApiVersion_Name(in.transport_api_version()), "the xDS transport is version 3 only", "V3");

@@ -14,16 +14,16 @@ namespace outrider::xds {
 
 struct Target {
   bool delta = false;
-  std::string cluster;                        // envoy_grpc: of a cluster that the proxy knows
-  std::string uri;                            // google_grpc: gRPC's own name for the server
+  std::string cluster;  // envoy_grpc: of a cluster that the proxy knows
+  std::string uri;      // google_grpc: gRPC's own name for the server
   std::string authority;
-  int max_receive_bytes = -1;                 // -1: no limit (gRPC's own 4 MiB would refuse 10,000 clusters)
+  int max_receive_bytes = -1;  // -1: no limit (gRPC's own 4 MiB would refuse 10,000 clusters)
   std::vector<std::pair<std::string, std::string>> metadata;
   base::Nanos base_backoff = 500 * base::kMilli;
   base::Nanos max_backoff = 30 * base::kSecond;
   // google_grpc:
   bool tls = false;
-  std::string root_certs;                     // PEM; empty: gRPC's default roots
+  std::string root_certs;  // PEM; empty: gRPC's default roots
   std::string private_key;
   std::string cert_chain;
   std::vector<std::pair<std::string, int64_t>> int_args;

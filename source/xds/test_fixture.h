@@ -70,10 +70,13 @@ class XdsTest : public testing::Test {
   XdsTest() {
     HubOptions options;
     options.node.set_id("proxy-1");
-    hub_.emplace(loop_, store_, [this](const Target& target) {
-      targets_.push_back(target);
-      return std::make_unique<FakeTransport>(server_);
-    }, std::move(options));
+    hub_.emplace(
+        loop_, store_,
+        [this](const Target& target) {
+          targets_.push_back(target);
+          return std::make_unique<FakeTransport>(server_);
+        },
+        std::move(options));
   }
 
   static core::ApiConfigSource api(bool delta) {
@@ -125,7 +128,8 @@ class XdsTest : public testing::Test {
     return made;
   }
   template <class Resource>
-  DeltaResponse deltaResponse(std::string_view type, const std::string& nonce, const std::vector<std::pair<Resource, std::string>>& resources,
+  DeltaResponse deltaResponse(std::string_view type, const std::string& nonce,
+                              const std::vector<std::pair<Resource, std::string>>& resources,
                               const std::vector<std::string>& removed = {}) {
     DeltaResponse made;
     made.set_type_url(std::string(type));

@@ -11,9 +11,9 @@ namespace outrider::xds {
 // Events come from the loop, never from within open() or send(). The sink may destroy the stream within an event.
 class StreamSink {
  public:
-  virtual void onStreamOpen() = 0;                          // the server is reached; at most once
+  virtual void onStreamOpen() = 0;  // the server is reached; at most once
   virtual void onStreamMessage(std::string bytes) = 0;
-  virtual void onStreamClosed(int grpc_status, std::string_view message) = 0;   // the last event
+  virtual void onStreamClosed(int grpc_status, std::string_view message) = 0;  // the last event
 
  protected:
   ~StreamSink() = default;

@@ -11,17 +11,15 @@ namespace {
 constexpr TypeInfo kTypes[] = {
     {kRuntimeType, "RTDS", "runtime layer", "envoy.service.runtime.v3.RuntimeDiscoveryService", "StreamRuntime", "DeltaRuntime", false},
     {kClusterType, "CDS", "cluster", "envoy.service.cluster.v3.ClusterDiscoveryService", "StreamClusters", "DeltaClusters", true},
-    {kEndpointType, "EDS", "endpoints", "envoy.service.endpoint.v3.EndpointDiscoveryService", "StreamEndpoints", "DeltaEndpoints",
-     false},
-    {kListenerType, "LDS", "listener", "envoy.service.listener.v3.ListenerDiscoveryService", "StreamListeners", "DeltaListeners",
-     true},
+    {kEndpointType, "EDS", "endpoints", "envoy.service.endpoint.v3.EndpointDiscoveryService", "StreamEndpoints", "DeltaEndpoints", false},
+    {kListenerType, "LDS", "listener", "envoy.service.listener.v3.ListenerDiscoveryService", "StreamListeners", "DeltaListeners", true},
     {kScopedRouteType, "SRDS", "scoped route", "envoy.service.route.v3.ScopedRoutesDiscoveryService", "StreamScopedRoutes",
      "DeltaScopedRoutes", true},
     {kRouteType, "RDS", "route", "envoy.service.route.v3.RouteDiscoveryService", "StreamRoutes", "DeltaRoutes", false},
     {kVirtualHostType, "VHDS", "virtual host", "envoy.service.route.v3.VirtualHostDiscoveryService", "", "DeltaVirtualHosts", false},
     {kSecretType, "SDS", "secret", "envoy.service.secret.v3.SecretDiscoveryService", "StreamSecrets", "DeltaSecrets", false},
-    {kExtensionType, "ECDS", "extension config", "envoy.service.extension.v3.ExtensionConfigDiscoveryService",
-     "StreamExtensionConfigs", "DeltaExtensionConfigs", false},
+    {kExtensionType, "ECDS", "extension config", "envoy.service.extension.v3.ExtensionConfigDiscoveryService", "StreamExtensionConfigs",
+     "DeltaExtensionConfigs", false},
 };
 
 }  // namespace
@@ -84,7 +82,7 @@ bool readResourceName(std::string_view bytes, std::string& name) {
 }
 
 void appendName(std::string& message, int number, std::string_view name) {
-  message += static_cast<char>(number << 3 | 2);   // length-delimited
+  message += static_cast<char>(number << 3 | 2);  // length-delimited
   size_t size = name.size();
   for (; size >= 0x80; size >>= 7) message += static_cast<char>(size | 0x80);
   message += static_cast<char>(size);

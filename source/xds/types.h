@@ -24,7 +24,7 @@ struct TypeInfo {
   std::string_view service;        // "envoy.service.cluster.v3.ClusterDiscoveryService"
   std::string_view stream_method;  // "StreamClusters"; empty: the service has none
   std::string_view delta_method;
-  bool absence_deletes;            // a state-of-the-world response removes what it does not name
+  bool absence_deletes;  // a state-of-the-world response removes what it does not name
 };
 
 // In the order in which a client asks for them: RTDS, CDS, EDS, LDS, SRDS, RDS, VHDS, SDS, ECDS.

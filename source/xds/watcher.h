@@ -15,7 +15,7 @@ namespace outrider::xds {
 struct ResourceIn {
   std::string name;
   std::string version;
-  std::shared_ptr<const std::string> bytes;   // the serialized inner message: a Cluster, not the Any
+  std::shared_ptr<const std::string> bytes;  // the serialized inner message: a Cluster, not the Any
 };
 
 using config::ResourceView;
@@ -23,12 +23,10 @@ using config::ResourceView;
 // Good resources were applied in either case. With an error, `rejected` names the bad ones; none named: all of this delivery were.
 struct Verdict {
   bool accepted = true;
-  std::string error;                          // "Error adding/updating listener(s) a: why", several joined by '\n'
+  std::string error;  // "Error adding/updating listener(s) a: why", several joined by '\n'
   std::vector<std::string> rejected;
   static Verdict ok() { return {}; }
-  static Verdict nack(std::string error, std::vector<std::string> rejected = {}) {
-    return {false, std::move(error), std::move(rejected)};
-  }
+  static Verdict nack(std::string error, std::vector<std::string> rejected = {}) { return {false, std::move(error), std::move(rejected)}; }
 };
 
 // The part of one response that concerns one watcher. Resources whose bytes are the accepted ones are left out, so what is here
@@ -37,7 +35,7 @@ struct Verdict {
 struct Delivery {
   std::string type_url;
   std::string version;
-  bool full = false;                          // from a state-of-the-world response
+  bool full = false;  // from a state-of-the-world response
   std::vector<ResourceIn> resources;
   std::vector<std::string> removed;
 
@@ -56,7 +54,7 @@ struct Delivery {
   }
   Delivery(const Delivery&) = delete;
   Delivery& operator=(const Delivery&) = delete;
-  ~Delivery() { done(Verdict::ok()); }        // a watcher that went away objects to nothing
+  ~Delivery() { done(Verdict::ok()); }  // a watcher that went away objects to nothing
 
   // At once or later, once. The ACK or NACK leaves when all watchers of the response have answered.
   void done(Verdict verdict) {
@@ -66,7 +64,7 @@ struct Delivery {
   }
 
   using Answer = std::function<void(Verdict)>;
-  std::unique_ptr<Answer> answer;             // the subscription's
+  std::unique_ptr<Answer> answer;  // the subscription's
 };
 
 class Watcher {
@@ -79,6 +77,6 @@ class Watcher {
   ~Watcher() = default;
 };
 
-using WatchId = uint64_t;                     // 0: none
+using WatchId = uint64_t;  // 0: none
 
 }  // namespace outrider::xds

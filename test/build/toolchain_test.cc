@@ -25,8 +25,7 @@ namespace {
 TEST(Toolchain, ParsesABootstrapFromText) {
   envoy::config::bootstrap::v3::Bootstrap bootstrap;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
-      R"(node { id: "sidecar" } static_resources { clusters { name: "backend" connect_timeout { seconds: 2 } } })",
-      &bootstrap));
+      R"(node { id: "sidecar" } static_resources { clusters { name: "backend" connect_timeout { seconds: 2 } } })", &bootstrap));
   EXPECT_EQ(bootstrap.static_resources().clusters(0).connect_timeout().seconds(), 2);
 }
 

@@ -60,8 +60,8 @@ class FakeServerStream final : public http::ServerStream {
   std::map<std::string, std::string> headers, trailers;
   std::string body;
   bool ended = false, was_reset = false, paused = false;
-  bool full = false;     // answers kFull
-  bool late = false;     // something came after the end or a reset, or before the head: a broken stream
+  bool full = false;  // answers kFull
+  bool late = false;  // something came after the end or a reset, or before the head: a broken stream
   http::ResetReason reset_reason = http::ResetReason::kNone;
 
  private:
@@ -71,12 +71,12 @@ class FakeServerStream final : public http::ServerStream {
 // What the scripted upstream saw and does.
 struct UpstreamScript {
   bool full = false;
-  std::function<const filter::Reply*(filter::HttpStream&)> refuse;   // answers in place of the upstream, if it is set and says so
+  std::function<const filter::Reply*(filter::HttpStream&)> refuse;  // answers in place of the upstream, if it is set and says so
   // seen
   int heads = 0;
   std::string path, body;
   bool ended = false, got_trailers = false, over = false;
-  bool late = false;     // something came after the end, or before the head
+  bool late = false;  // something came after the end, or before the head
   http::ResetReason over_reason = http::ResetReason::kNone;
   bool room = false;
   filter::HttpStream* stream = nullptr;
@@ -150,7 +150,7 @@ class FilterHarness final : private filter::HttpStreamOwner {
     return *this;
   }
 
-  filter::HttpStream::Limits& limits() { return limits_; }   // of the stream that begins next
+  filter::HttpStream::Limits& limits() { return limits_; }  // of the stream that begins next
 
   // ---- the client ----
   // HTTP/2: a stream begins with its first frame, its head comes later.
@@ -259,11 +259,11 @@ class FilterHarness final : private filter::HttpStreamOwner {
   UpstreamScript upstream;
   bool grpc = false;
   std::function<const filter::Reply*(filter::HttpStream&, http::RequestHead&)> on_admit, on_matched;
-  std::vector<std::pair<std::string, std::string>> request_headers;   // of the next send()
+  std::vector<std::pair<std::string, std::string>> request_headers;  // of the next send()
   std::string authority = "host";
   http::Protocol protocol = http::Protocol::kHttp11;
   stream::ConnectionInfo connection;
-  std::shared_ptr<const config::RouteTable> table;   // null: no route
+  std::shared_ptr<const config::RouteTable> table;  // null: no route
   int matches = 0;
   std::vector<std::string> matched_paths;
   stream::ResponseFlags flags;
@@ -299,8 +299,8 @@ class FilterHarness final : private filter::HttpStreamOwner {
   stats::Store stats_;
   config::RouteTables routes_;
   // The cluster view is never touched: the upstream is scripted.
-  filter::WorkerContext worker_{loop_, loop_.mailbox(), *reinterpret_cast<upstream::ClusterView*>(this), routes_, stats_,
-                                filter::Random(1), {}, 1};
+  filter::WorkerContext worker_{
+      loop_, loop_.mailbox(), *reinterpret_cast<upstream::ClusterView*>(this), routes_, stats_, filter::Random(1), {}, 1};
   filter::HttpStream::Limits limits_;
   std::vector<filter::HttpChain::Entry> entries_;
   std::unique_ptr<filter::HttpChain> chain_;

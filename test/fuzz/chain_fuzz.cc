@@ -35,8 +35,8 @@ class Bytes {
 struct Play {
   explicit Play(Bytes& from) : bytes(from) {}
   Bytes& bytes;
-  bool rewritten = false;                 // bodies are not what was sent
-  bool over = false;                      // no more decisions: everything passes
+  bool rewritten = false;  // bodies are not what was sent
+  bool over = false;       // no more decisions: everything passes
   std::vector<StreamHandle> questions;
 };
 
@@ -90,9 +90,7 @@ struct DecidesHeads {
   Verdict decide(uint8_t what) {
     switch (what & 7) {
       case 3:
-      case 4:
-        play_.questions.push_back(context_.handle());
-        return Verdict::hold();
+      case 4: play_.questions.push_back(context_.handle()); return Verdict::hold();
       case 5: return Verdict::reply(replyOf(*context_.handle().stream(), play_.bytes));
       case 6: return Verdict::restart();
       case 7:
@@ -145,7 +143,9 @@ void addFilter(FilterHarness& proxy, uint8_t kind, Play& play, std::vector<std::
       play.rewritten = true;
       proxy.add<RewritesTheBody>("rewrite", RewritesTheBody::Config{});
       break;
-    case 4: if ((kind & 0xe0) == 0) proxy.add<ServesAStream>("serve", ServesAStream::Config{1 + (kind >> 4), 500}); break;
+    case 4:
+      if ((kind & 0xe0) == 0) proxy.add<ServesAStream>("serve", ServesAStream::Config{1 + (kind >> 4), 500});
+      break;
     case 5: proxy.add<RestartsElsewhere>("restart", RestartsElsewhere::Config{"/else", odd}); break;
     case 6:
       if ((kind & 0xc0) == 0) {
@@ -364,9 +364,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (!proxy.over()) {
         const std::string state = "client heads " + std::to_string(proxy.client.heads) + ", ended " + std::to_string(proxy.client.ended) +
                                   ", reset " + std::to_string(proxy.client.was_reset) + "; upstream heads " +
-                                  std::to_string(proxy.upstream.heads) + ", ended " + std::to_string(proxy.upstream.ended) + "; request open " +
-                                  std::to_string(request_open) + ", response begun " + std::to_string(response_begun) + ", open " +
-                                  std::to_string(response_open);
+                                  std::to_string(proxy.upstream.heads) + ", ended " + std::to_string(proxy.upstream.ended) +
+                                  "; request open " + std::to_string(request_open) + ", response begun " + std::to_string(response_begun) +
+                                  ", open " + std::to_string(response_open);
         require(false, "everybody did his part and the stream lives on", state, proxy.stream()->info().details);
       }
       if (proxy.details.empty() && !play.rewritten && proxy.end_reason == http::ResetReason::kNone) {

@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     json->print(input, line);
     if (line.view().empty() || line.view().back() != '\n') std::abort();
     for (const char c : line.view().substr(0, line.size() - 1)) {
-      if (static_cast<unsigned char>(c) < 0x20) std::abort();   // all control bytes are escaped
+      if (static_cast<unsigned char>(c) < 0x20) std::abort();  // all control bytes are escaped
     }
   }
   arena->unref();

@@ -17,11 +17,11 @@
 using namespace outrider::http;
 using namespace outrider::http::h1;
 namespace base = outrider::base;
-using outrider::test::require;
 using outrider::http::h1::testing::Call;
 using outrider::http::h1::testing::Client;
 using outrider::http::h1::testing::Exchange;
 using outrider::http::h1::testing::Server;
+using outrider::test::require;
 
 namespace {
 
@@ -85,7 +85,8 @@ void sendOn(const Exchange& exchange, bool trailers) {
   const size_t encodings = countLines(lines, "\r\ntransfer-encoding:");
   require(lengths + encodings <= 1, "framed twice", text);
   require(countLines(lines, "\r\nhost:") == 1, "not one host", text);
-  require(countLines(lines, "\n") == countLines(lines, "\r\n") && countLines(lines, "\r") == countLines(lines, "\r\n"), "bare line end", text);
+  require(countLines(lines, "\n") == countLines(lines, "\r\n") && countLines(lines, "\r") == countLines(lines, "\r\n"), "bare line end",
+          text);
 
   Settings again;
   again.lenient = Lenient::all();
@@ -147,7 +148,8 @@ void driveServer(const Settings& settings, std::string_view bytes, uint8_t shape
     require(cut.codec.finished() == whole.codec.finished(), "the end depends on cuts", trace, cut.trace());
   }
   for (const auto& exchange : whole.exchanges) {
-    if (exchange->head != nullptr && exchange->error.empty() && (exchange->complete || !exchange->head->upgrade.empty() || exchange->head->isConnect())) {
+    if (exchange->head != nullptr && exchange->error.empty() &&
+        (exchange->complete || !exchange->head->upgrade.empty() || exchange->head->isConnect())) {
       sendOn(*exchange, settings.enable_trailers);
     }
   }
@@ -181,7 +183,7 @@ void driveEvents(const Settings& settings, std::string_view bytes, uint8_t shape
   Server server(tight);
   bool peer_finished = false;
   bool head_sent = false;
-  size_t of = 0;   // the exchange that head_sent is about
+  size_t of = 0;  // the exchange that head_sent is about
   const auto act = [&](uint8_t event) {
     if (server.exchanges.size() != of) {
       of = server.exchanges.size();
@@ -222,7 +224,12 @@ void driveEvents(const Settings& settings, std::string_view bytes, uint8_t shape
       case 10:
         if (open != nullptr && !head_sent) {
           const bool tunnel = open->head != nullptr && open->error.empty() && !open->head->upgrade.empty() && event % 14 == 8;
-          const int status = open->status != 0 ? open->status : tunnel ? 101 : event < 100 ? 200 : event < 120 ? 204 : event < 140 ? 304 : 500;
+          const int status = open->status != 0 ? open->status
+                             : tunnel          ? 101
+                             : event < 100     ? 200
+                             : event < 120     ? 204
+                             : event < 140     ? 304
+                                               : 500;
           const bool last = event % 14 == 9;
           const bool split = event > 240;
           server.sendHead(*open, status, {{"x-a", split ? "a\nb" : "b"}}, last, event % 3 == 0 ? event % 40 : -1);
@@ -342,7 +349,8 @@ void driveClientEvents(const Settings& settings, std::string_view bytes, uint8_t
     client.turn();
   }
   client.codec.resetAll(ResetReason::kConnectionClosed);
-  require(client.codec.finished() && client.codec.openStreams() == 0 && client.codec.freeStreams() == 0, "a stream outlives its connection");
+  require(client.codec.finished() && client.codec.openStreams() == 0 && client.codec.freeStreams() == 0,
+          "a stream outlives its connection");
   for (const auto& each : client.calls) require(each->ended || each->stream == nullptr, "a call without an end");
 }
 
@@ -464,7 +472,7 @@ void compareKernels(std::string_view bytes, uint8_t shape) {
                    (fields[i].underscore ? "_" : "");
       }
     } else {
-      text.clear();   // how far it came is nobody's
+      text.clear();  // how far it came is nobody's
     }
     outcome += "\n" + std::to_string(kernels.controls(bytes.data(), bytes.size()));
     return outcome;

@@ -21,11 +21,11 @@ using namespace outrider::http;
 using namespace outrider::http::h2;
 namespace base = outrider::base;
 namespace h2 = outrider::http::h2;
-using outrider::test::require;
 using outrider::http::h2::testing::Call;
 using outrider::http::h2::testing::Exchange;
 using outrider::http::h2::testing::RawClient;
 using outrider::http::h2::testing::RawServer;
+using outrider::test::require;
 
 namespace {
 
@@ -40,7 +40,7 @@ Settings settingsOf(uint8_t bits, uint8_t seed) {
   settings.max_concurrent_streams = 5;
   settings.initial_stream_window = 1000;
   settings.stream_buffer_limit = 500;
-  settings.max_outbound_frames = 10000;   // looked at between pieces: their number would show
+  settings.max_outbound_frames = 10000;  // looked at between pieces: their number would show
   if ((bits & 16) == 0) return settings;
   settings.max_outbound_control_frames = 6;
   settings.max_continuations = 3;
@@ -82,15 +82,43 @@ std::string_view cut(std::string_view& left, Random& random) {
 // fields if its flag byte's highest bit is set: pairs of indices into words that matter, or literals.
 std::string framesOf(std::string_view bytes) {
   static const std::string kLong(300, 'v');
-  static const std::string_view kNames[] = {":method", ":path", ":scheme", ":authority", ":protocol", ":status", "host", "cookie",
-                                            "content-length", "te", "connection", "x", "x_y", "X", "expect", "trailer",
-                                            "x_forwarded_for", "content_length", "http2-settings", "content-type", "upgrade",
-                                            "transfer-encoding", "x-request-id", "x-long", "", "accept", "x y", ":odd", "etag",
-                                            "host", "cookie", "x"};
-  static const std::string_view kValues[] = {"GET", "/", "http", "h", "websocket", "200", "a=1", "5", "trailers", "close", "",
-                                             " x", "a\r\nb", "CONNECT", "103", "0",
-                                             "[::1]:80", "h:80", "h:99999", "[zz]", "h_x", "a b", "https", "OPTIONS", "*",
-                                             "/\x80", "100-continue", "application/grpc", "999", kLong, "[::1]x", "ftp"};
+  static const std::string_view kNames[] = {":method",
+                                            ":path",
+                                            ":scheme",
+                                            ":authority",
+                                            ":protocol",
+                                            ":status",
+                                            "host",
+                                            "cookie",
+                                            "content-length",
+                                            "te",
+                                            "connection",
+                                            "x",
+                                            "x_y",
+                                            "X",
+                                            "expect",
+                                            "trailer",
+                                            "x_forwarded_for",
+                                            "content_length",
+                                            "http2-settings",
+                                            "content-type",
+                                            "upgrade",
+                                            "transfer-encoding",
+                                            "x-request-id",
+                                            "x-long",
+                                            "",
+                                            "accept",
+                                            "x y",
+                                            ":odd",
+                                            "etag",
+                                            "host",
+                                            "cookie",
+                                            "x"};
+  static const std::string_view kValues[] = {"GET", "/",        "http",     "h",    "websocket", "200",          "a=1",
+                                             "5",   "trailers", "close",    "",     " x",        "a\r\nb",       "CONNECT",
+                                             "103", "0",        "[::1]:80", "h:80", "h:99999",   "[zz]",         "h_x",
+                                             "a b", "https",    "OPTIONS",  "*",    "/\x80",     "100-continue", "application/grpc",
+                                             "999", kLong,      "[::1]x",   "ftp"};
   std::string out;
   size_t last = 0;
   while (bytes.size() >= 4) {
@@ -99,7 +127,7 @@ std::string framesOf(std::string_view bytes) {
     size_t size = std::min<size_t>(static_cast<uint8_t>(bytes[3]), bytes.size() - 4);
     std::string payload(bytes.substr(4, size));
     bytes.remove_prefix(4 + size);
-    if (type == 13) {   // the last frame, again and again
+    if (type == 13) {  // the last frame, again and again
       const std::string again = out.substr(last);
       for (int i = 0; i < flags % 32 && out.size() < 40000; ++i) out += again;
       continue;
@@ -111,7 +139,8 @@ std::string framesOf(std::string_view bytes) {
       if ((flags & 0x40) != 0) fields = outrider::http::h2::testing::request();
       if ((flags & 0x10) != 0) fields.emplace_back(":status", "200");
       for (size_t i = 0; i + 1 < payload.size(); i += 2) {
-        fields.emplace_back(std::string(kNames[static_cast<uint8_t>(payload[i]) % 32]), std::string(kValues[static_cast<uint8_t>(payload[i + 1]) % 32]));
+        fields.emplace_back(std::string(kNames[static_cast<uint8_t>(payload[i]) % 32]),
+                            std::string(kValues[static_cast<uint8_t>(payload[i + 1]) % 32]));
       }
       payload = outrider::http::h2::testing::block(fields);
       out += outrider::http::h2::testing::frame(type, flags & 0x05, stream % 16, payload);
@@ -141,7 +170,8 @@ void checkHead(const HeaderMap& headers) {
     const std::string_view name = header.name(), value = header.value();
     require(!name.empty() && name.find_first_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ: \r\n") == std::string_view::npos, "name", name);
     require(value.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos, "value", value);
-    require(name != "connection" && name != "transfer-encoding" && name != "keep-alive" && name != "upgrade", "field of the connection", name);
+    require(name != "connection" && name != "transfer-encoding" && name != "keep-alive" && name != "upgrade", "field of the connection",
+            name);
   });
 }
 
@@ -197,8 +227,10 @@ void driveClient(const Settings& settings, std::string_view bytes, uint8_t seed)
       case 2: {
         Call& call = *peer.client.calls[random.below(static_cast<uint32_t>(peer.client.calls.size()))];
         if (call.stream == nullptr) break;
-        if (random.below(6) == 0) call.reset(ResetReason::kTimeout);
-        else call.stream->pause(random.below(2) == 0);
+        if (random.below(6) == 0)
+          call.reset(ResetReason::kTimeout);
+        else
+          call.stream->pause(random.below(2) == 0);
         break;
       }
       case 3:
@@ -211,8 +243,10 @@ void driveClient(const Settings& settings, std::string_view bytes, uint8_t seed)
     }
   }
   peer.collect();
-  if (random.below(2) == 0) peer.client.codec->onPeerFinished();
-  else peer.client.codec->resetAll(ResetReason::kConnectionClosed);
+  if (random.below(2) == 0)
+    peer.client.codec->onPeerFinished();
+  else
+    peer.client.codec->resetAll(ResetReason::kConnectionClosed);
   for (const auto& call : peer.client.calls) require(call->ended || call->stream == nullptr, "an end was not told");
   require(peer.client.codec->openStreams() == 0, "open streams");
 }
@@ -258,9 +292,7 @@ void driveEvents(const Settings& settings, std::string_view bytes, uint8_t seed)
       case 6:
         if (random.below(30) == 0) peer.server.codec->onPeerFinished();
         break;
-      default:
-        peer.server.now += base::kSecond / 10;
-        break;
+      default: peer.server.now += base::kSecond / 10; break;
     }
   }
   peer.collect();
@@ -433,7 +465,7 @@ class Both final : public ServerCodecSink, public ClientCodecSink {
   base::Buffer up, down;
   std::vector<std::unique_ptr<Asker>> asks;
   std::vector<std::unique_ptr<Answerer>> answers;
-  bool broken = false;      // somebody broke something off: what is under way need not arrive
+  bool broken = false;  // somebody broke something off: what is under way need not arrive
   Keepalive server_pings, client_pings;
   std::unique_ptr<h2::ServerCodec> server;
   std::unique_ptr<h2::ClientCodec> client;
@@ -444,7 +476,7 @@ void Both::ask(uint8_t how) {
   asks.push_back(std::make_unique<Asker>());
   Asker& call = *asks.back();
   call.stream = &client->newStream(call);
-  if (how == 0xff) {   // given up before it was asked
+  if (how == 0xff) {  // given up before it was asked
     call.stream->reset(ResetReason::kLocal);
     call.stream = nullptr;
     call.heard.ended = true;
@@ -477,7 +509,7 @@ void Both::ask(uint8_t how) {
 
 void Both::answer(Answerer& with, uint8_t how) {
   if (with.stream == nullptr || with.said.complete) return;
-  if (!with.heard.head) return;   // a malformed one is the codec's
+  if (!with.heard.head) return;  // a malformed one is the codec's
   const size_t length = static_cast<size_t>(how >> 4) * static_cast<size_t>(how >> 4) * 97;
   const bool last = (how & 8) != 0;
   if (!with.said.head) {
@@ -556,7 +588,7 @@ void Both::op(uint8_t what, Script& script) {
         with->stream->reset(static_cast<ResetReason>((arg >> 3) % 11));
         with->stream = nullptr;
         with->heard.ended = true;
-        if ((arg & 128) != 0) {   // the owner's memory goes: what the codec still needs it pinned
+        if ((arg & 128) != 0) {  // the owner's memory goes: what the codec still needs it pinned
           with->arena_->unref();
           with->arena_ = base::Arena::create();
         }
@@ -580,9 +612,12 @@ void Both::op(uint8_t what, Script& script) {
       break;
     case 15:
       broken |= (arg & 1) == 0;
-      if ((arg & 1) != 0) server->announceDrain();
-      else if ((arg & 2) != 0) server->drain();
-      else client->drain();
+      if ((arg & 1) != 0)
+        server->announceDrain();
+      else if ((arg & 2) != 0)
+        server->drain();
+      else
+        client->drain();
       break;
     case 16:
       server_pings.start(*server, {2 * base::kSecond, base::kSecond, 15}, now, arg);
@@ -594,9 +629,7 @@ void Both::op(uint8_t what, Script& script) {
       if (!client_pings.onTime()) broken = true;
       (void)server_pings.deadline();
       break;
-    case 18:
-      (arg & 1) != 0 ? server->sendPing() : client->sendPing();
-      break;
+    case 18: (arg & 1) != 0 ? server->sendPing() : client->sendPing(); break;
     case 19:
       server->onOutputDrained();
       client->onOutputDrained();
@@ -638,7 +671,8 @@ void Both::play(std::string_view input) {
     for (const auto& each : answers) {
       if (each->asked_by >= asks.size()) continue;
       const Asker& from = *asks[each->asked_by];
-      require(std::string_view(from.said.body).starts_with(each->heard.body) || broken, "another request's bytes", from.said.body, each->heard.body);
+      require(std::string_view(from.said.body).starts_with(each->heard.body) || broken, "another request's bytes", from.said.body,
+              each->heard.body);
       require(std::string_view(each->said.body).starts_with(from.heard.body) || broken, "another response's bytes", each->said.body,
               from.heard.body);
     }
@@ -685,7 +719,7 @@ void Both::play(std::string_view input) {
 void driveBoth(const Settings& settings, std::string_view input, uint8_t seed) {
   Settings at_client = settings;
   if ((seed & 1) != 0) {
-    at_client.max_concurrent_streams = 40;   // more than the server wants
+    at_client.max_concurrent_streams = 40;  // more than the server wants
     at_client.underscores = Underscores::kAllow;
   }
   Settings at_server = settings;

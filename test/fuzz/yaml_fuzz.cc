@@ -34,8 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!parsed.ok) return 0;
   // The check of the bytes may not overlook what the check of the message sees.
   Problems by_bytes;
-  if (checker.check(message, parsed.document == nullptr ? text : message.SerializeAsString(), by_bytes) != valid)
-    std::abort();
+  if (checker.check(message, parsed.document == nullptr ? text : message.SerializeAsString(), by_bytes) != valid) std::abort();
   const std::string json = toJson(message, {});
   if (parsed.document == nullptr) return 0;  // a binary message may hold what text cannot
   Bootstrap again;

@@ -15,7 +15,9 @@ bool asked(const Wire& wire) { return wire.received().ends_with("\r\n\r\n"); }
 
 TEST(Retries, ARetryCountsAgainstMaxRetriesUntilItsAnswerIsKnown) {
   Backend backend;
-  World world(edge({{}, "retry_policy: { retry_on: 5xx, num_retries: 3 }", "circuit_breakers: { thresholds: [ { max_retries: 1 } ] }",
+  World world(edge({{},
+                    "retry_policy: { retry_on: 5xx, num_retries: 3 }",
+                    "circuit_breakers: { thresholds: [ { max_retries: 1 } ] }",
                     std::to_string(backend.port())}));
   world.watch(backend);
   Wire& first = world.connect("in");
@@ -23,9 +25,9 @@ TEST(Retries, ARetryCountsAgainstMaxRetriesUntilItsAnswerIsKnown) {
   ASSERT_TRUE(world.until([&] { return backend.connections() == 1 && asked(backend.at(0)); }));
   backend.at(0).take();
   backend.at(0).send(kUnavailable);
-  ASSERT_TRUE(world.until([&] { return world.counter("cluster.backend.upstream_rq_retry") == 1; }));   // its back-off has begun
+  ASSERT_TRUE(world.until([&] { return world.counter("cluster.backend.upstream_rq_retry") == 1; }));  // its back-off has begun
   world.advance(100 * base::kMilli);
-  ASSERT_TRUE(world.until([&] { return asked(backend.at(0)); }));   // the retry; no answer yet
+  ASSERT_TRUE(world.until([&] { return asked(backend.at(0)); }));  // the retry; no answer yet
 
   Wire& second = world.connect("in");
   second.send(kGet);
@@ -44,8 +46,10 @@ TEST(Retries, ARetryCountsAgainstMaxRetriesUntilItsAnswerIsKnown) {
 
 TEST(Retries, WhoLeavesWhileARetryWaitsGivesItsPlaceBack) {
   Backend backend;
-  World world(edge({{}, "retry_policy: { retry_on: 5xx, num_retries: 3, retry_back_off: { base_interval: 60s, max_interval: 60s } }",
-                    "circuit_breakers: { thresholds: [ { max_retries: 1, track_remaining: true } ] }", std::to_string(backend.port())}));
+  World world(edge({{},
+                    "retry_policy: { retry_on: 5xx, num_retries: 3, retry_back_off: { base_interval: 60s, max_interval: 60s } }",
+                    "circuit_breakers: { thresholds: [ { max_retries: 1, track_remaining: true } ] }",
+                    std::to_string(backend.port())}));
   world.watch(backend);
   Wire& client = world.connect("in");
   client.send(kGet);
@@ -61,7 +65,7 @@ TEST(Retries, WhoLeavesWhileARetryWaitsGivesItsPlaceBack) {
   ASSERT_TRUE(world.until([&] { return asked(backend.last()); }));
   backend.last().send(kUnavailable);
   world.settle();
-  EXPECT_EQ(other.received(), "");    // it waits for its own retry
+  EXPECT_EQ(other.received(), "");  // it waits for its own retry
   EXPECT_EQ(world.counter("cluster.backend.upstream_rq_retry_overflow"), 0u);
   EXPECT_EQ(world.counter("cluster.backend.upstream_rq_retry"), 2u);
 }

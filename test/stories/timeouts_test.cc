@@ -86,7 +86,7 @@ TEST(Timeouts, APerTryTimeoutTriesAgain) {
   client.send(kGet);
   ASSERT_TRUE(story.asked(1));
   story.world.advance(kSecond + 10 * kMilli);
-  story.world.advance(100 * kMilli);   // back-off: at most 25 ms at first
+  story.world.advance(100 * kMilli);  // back-off: at most 25 ms at first
   ASSERT_TRUE(story.asked(2));
   EXPECT_TRUE(story.backend.at(0).ended());
   story.backend.at(1).send(kOk);
@@ -105,7 +105,7 @@ TEST(Timeouts, ARetryWaitsForItsBackOff) {
   story.world.settle();
   EXPECT_EQ(client.received(), "");
   story.world.advance(2 * kSecond + 10 * kMilli);
-  ASSERT_TRUE(story.asked(1));         // the connection is used again
+  ASSERT_TRUE(story.asked(1));  // the connection is used again
   story.backend.last().send(kOk);
   EXPECT_TRUE(story.world.until([&] { return client.received().ends_with("hi"); }));
 }

@@ -84,7 +84,7 @@ std::string Wire::take() { return std::exchange(received_, {}); }
 Backend::Backend() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
   sockaddr_in at = loopback(0);
   socklen_t size = sizeof at;
-  const int room = 1 << 16;   // else the kernel grows it to megabytes; connections inherit it
+  const int room = 1 << 16;  // else the kernel grows it to megabytes; connections inherit it
   ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
   if (::bind(fd_, reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(fd_, 100) != 0) std::abort();
   ::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &size);

@@ -22,13 +22,13 @@ class Wire {
   Wire& operator=(const Wire&) = delete;
 
   void send(std::string_view bytes);
-  size_t trySend(std::string_view bytes);   // as much as the socket takes now
-  void stall(bool on) { stalled_ = on; }    // reads nothing meanwhile
-  void finish();                      // FIN
-  void reset();                       // RST
-  void pump();                        // takes what has come
+  size_t trySend(std::string_view bytes);  // as much as the socket takes now
+  void stall(bool on) { stalled_ = on; }   // reads nothing meanwhile
+  void finish();                           // FIN
+  void reset();                            // RST
+  void pump();                             // takes what has come
   const std::string& received() const { return received_; }
-  std::string take();                 // what has come so far; it is then forgotten
+  std::string take();  // what has come so far; it is then forgotten
   bool ended() const { return ended_; }
   bool wasReset() const { return reset_; }
   bool open() const { return fd_ >= 0; }
@@ -77,7 +77,7 @@ class World {
   void settle();
   void advance(base::Nanos by);
   Wire& connect(std::string_view listener);
-  Backend& watch(Backend& backend);   // pumped with the rest; outlives the world
+  Backend& watch(Backend& backend);  // pumped with the rest; outlives the world
   uint64_t counter(std::string_view name) const;
   server::Server& server() { return *server_; }
 
@@ -99,7 +99,7 @@ struct Edge {
   std::string manager;
   std::string route;
   std::string cluster;
-  std::string hosts;                  // "port port": endpoints on 127.0.0.1
+  std::string hosts;  // "port port": endpoints on 127.0.0.1
 };
 std::string edge(const Edge& edge);
 std::string indent(std::string_view lines, size_t by);

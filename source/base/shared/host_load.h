@@ -8,10 +8,10 @@
 namespace outrider::base::shared {
 
 struct alignas(64) HostLoad {
-  std::atomic<uint32_t> active{0};               // requests (TCP: connections) under way, all workers
-  std::atomic<uint32_t> consecutive_errors{0};   // since the last success; written on error, or on success after an error
-  std::atomic<uint32_t> health{0};               // upstream::HealthFlag bits, written by main
-  std::atomic<uint32_t> connections{0};          // open connections, all workers
+  std::atomic<uint32_t> active{0};              // requests (TCP: connections) under way, all workers
+  std::atomic<uint32_t> consecutive_errors{0};  // since the last success; written on error, or on success after an error
+  std::atomic<uint32_t> health{0};              // upstream::HealthFlag bits, written by main
+  std::atomic<uint32_t> connections{0};         // open connections, all workers
 };
 
 }  // namespace outrider::base::shared

@@ -43,9 +43,7 @@ class alignas(64) Permit final {
   void wait(uint32_t slot) { waiters_.fetch_or(uint64_t{1} << (slot & 63), std::memory_order_acq_rel); }
   bool hasWaiters() const { return waiters_.load(std::memory_order_acquire) != 0; }
 
-  bool exhausted() const {
-    return used_.load(std::memory_order_relaxed) >= limit_.load(std::memory_order_relaxed);
-  }
+  bool exhausted() const { return used_.load(std::memory_order_relaxed) >= limit_.load(std::memory_order_relaxed); }
   uint32_t used() const { return used_.load(std::memory_order_relaxed); }
   uint32_t limit() const { return limit_.load(std::memory_order_relaxed); }
   void setLimit(uint32_t limit) { limit_.store(limit, std::memory_order_relaxed); }

@@ -154,7 +154,8 @@ TEST(H1Allocations, NoneForAnExchangeInSteadyState) {
       {"empty", "GET / HTTP/1.1\r\n" + fields + "\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nServer: x\r\n\r\n"},
       {"length", "POST / HTTP/1.1\r\n" + fields + "Content-Length: 5000\r\n\r\n" + std::string(5000, 'r'),
        "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + std::string(20000, 'a')},
-      {"chunked", "POST / HTTP/1.1\r\n" + fields + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nX-T: v\r\n\r\n",
+      {"chunked",
+       "POST / HTTP/1.1\r\n" + fields + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nX-T: v\r\n\r\n",
        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
   };
   for (const auto& row : kRows) {

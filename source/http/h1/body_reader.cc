@@ -34,23 +34,18 @@ void BodyReader::start(const Framing& framing) {
   if (framing.body == Framing::Body::kChunked) remaining_ = 0;
 }
 
-BodyReader::Status BodyReader::read(base::Buffer& in, base::Buffer& out, const Settings& settings, Counters& counters,
-                                    CodecError& error) {
+BodyReader::Status BodyReader::read(base::Buffer& in, base::Buffer& out, const Settings& settings, Counters& counters, CodecError& error) {
   switch (framing_.body) {
-    case Framing::Body::kNone:
-      return Status::kDone;
+    case Framing::Body::kNone: return Status::kDone;
     case Framing::Body::kLength: {
       const size_t n = static_cast<size_t>(std::min<uint64_t>(remaining_, in.size()));
       out.move(in, n);
       remaining_ -= n;
       return remaining_ == 0 ? Status::kDone : Status::kMore;
     }
-    case Framing::Body::kChunked:
-      return readChunked(in, out, settings, counters, error);
+    case Framing::Body::kChunked: return readChunked(in, out, settings, counters, error);
     case Framing::Body::kUntilClose:
-    case Framing::Body::kTunnel:
-      out.move(in);
-      return Status::kMore;
+    case Framing::Body::kTunnel: out.move(in); return Status::kMore;
   }
   OUTRIDER_UNREACHABLE();
 }
@@ -69,14 +64,9 @@ BodyReader::Status BodyReader::readChunked(base::Buffer& in, base::Buffer& out, 
     if (phase_ == Phase::kTrailers) {
       switch (finder_.find(in, settings.max_head_bytes)) {
         case HeadFinder::Found::kMore: return Status::kMore;
-        case HeadFinder::Found::kBareCr:
-          fail(error, "http1.invalid_characters");
-          return Status::kError;
-        case HeadFinder::Found::kTooLarge:
-          fail(error, "http1.headers_too_large", 431);
-          return Status::kError;
-        case HeadFinder::Found::kEnd:
-          break;
+        case HeadFinder::Found::kBareCr: fail(error, "http1.invalid_characters"); return Status::kError;
+        case HeadFinder::Found::kTooLarge: fail(error, "http1.headers_too_large", 431); return Status::kError;
+        case HeadFinder::Found::kEnd: break;
       }
       if (finder_.size() > 2) return Status::kTrailers;
       // Only an empty line. LF alone is no end of a chunked body, not even where heads may have it.
@@ -102,10 +92,8 @@ BodyReader::Status BodyReader::readChunked(base::Buffer& in, base::Buffer& out, 
 bool BodyReader::frameByte(char c, const Settings& settings, Counters& counters, CodecError& error) {
   switch (phase_) {
     case Phase::kSize:
-    case Phase::kSizeSpace:
-      return sizeByte(c, settings, counters, error);
-    case Phase::kExtension:
-      return extensionByte(c, settings, counters, error);
+    case Phase::kSizeSpace: return sizeByte(c, settings, counters, error);
+    case Phase::kExtension: return extensionByte(c, settings, counters, error);
     case Phase::kSizeLf:
       if (c != '\n') return codecError(error);
       digits_ = 0;
@@ -130,8 +118,7 @@ bool BodyReader::frameByte(char c, const Settings& settings, Counters& counters,
       phase_ = Phase::kSize;
       return true;
     case Phase::kData:
-    case Phase::kTrailers:
-      break;
+    case Phase::kTrailers: break;
   }
   OUTRIDER_UNREACHABLE();
 }
@@ -147,25 +134,20 @@ bool BodyReader::sizeByte(char c, const Settings& settings, Counters& counters, 
     }
     // While only zeros were read the count of digits says nothing about the value.
     ++digits_;
-    if (remaining_ >> 58 != 0) return codecError(error);   // no room for another digit below 2^62
+    if (remaining_ >> 58 != 0) return codecError(error);  // no room for another digit below 2^62
     remaining_ = remaining_ * 16 + static_cast<uint64_t>(digit);
     return true;
   }
   if (digits_ == 0) return codecError(error);
   switch (c) {
-    case '\r':
-      phase_ = Phase::kSizeLf;
-      return true;
-    case ';':
-      phase_ = Phase::kExtension;
-      return true;
+    case '\r': phase_ = Phase::kSizeLf; return true;
+    case ';': phase_ = Phase::kExtension; return true;
     case ' ':
     case '\t':
       if (!allowed(settings.lenient.chunk_size_space, LenientKind::kChunkSizeSpace, counters)) return codecError(error);
       phase_ = Phase::kSizeSpace;
       return true;
-    default:
-      return codecError(error);
+    default: return codecError(error);
   }
 }
 

@@ -14,14 +14,14 @@ namespace outrider::http::h1 {
 
 class BodyReader final {
  public:
-  static constexpr uint32_t kMostExtension = 4 * 1024;         // of one chunk
-  static constexpr uint32_t kMostExtensions = 16 * 1024;       // of one message
+  static constexpr uint32_t kMostExtension = 4 * 1024;    // of one chunk
+  static constexpr uint32_t kMostExtensions = 16 * 1024;  // of one message
   static constexpr uint32_t kMostSizeDigits = 16;
 
   enum class Status : uint8_t {
-    kMore,       // all usable bytes are eaten
-    kDone,       // the message is over
-    kTrailers,   // the message is over, and a trailer section of trailerBytes() stands at the front of `in`, unread
+    kMore,      // all usable bytes are eaten
+    kDone,      // the message is over
+    kTrailers,  // the message is over, and a trailer section of trailerBytes() stands at the front of `in`, unread
     kError,
   };
 
@@ -41,12 +41,12 @@ class BodyReader final {
   bool extensionByte(char c, const Settings& settings, Counters& counters, CodecError& error);
 
   Framing framing_;
-  uint64_t remaining_ = 0;       // of the body, or of this chunk
+  uint64_t remaining_ = 0;  // of the body, or of this chunk
   Phase phase_ = Phase::kSize;
   uint32_t digits_ = 0;
-  uint32_t extension_ = 0;       // bytes of this chunk's extension
-  uint32_t extensions_ = 0;      // bytes of all of this message's
-  HeadFinder finder_;            // of the trailer section's end
+  uint32_t extension_ = 0;   // bytes of this chunk's extension
+  uint32_t extensions_ = 0;  // bytes of all of this message's
+  HeadFinder finder_;        // of the trailer section's end
 };
 
 }  // namespace outrider::http::h1

@@ -93,7 +93,7 @@ void ClientCodec::requestDone() {
   writer_waits_ = false;
   sink_.onOutput();
   if (out_body_.incomplete()) {
-    fail();   // the peer waits for what never comes
+    fail();  // the peer waits for what never comes
     return;
   }
   if (phase_ == Phase::kTunnel) {
@@ -171,8 +171,7 @@ Feed ClientCodec::feedHead(base::Buffer& in, bool& again) {
   }
   if (request_ == Request::kNone || in.front()[0] != 'H') return broken({502, "http1.codec_error"});
   switch (finder_.find(in, settings_.max_head_bytes)) {
-    case HeadFinder::Found::kMore:
-      return input_finished_ ? broken({502, "http1.codec_error"}) : Feed::kMore;
+    case HeadFinder::Found::kMore: return input_finished_ ? broken({502, "http1.codec_error"}) : Feed::kMore;
     case HeadFinder::Found::kBareCr: return broken({502, "http1.invalid_characters"});
     case HeadFinder::Found::kTooLarge: return broken({502, "http1.headers_too_large"});
     case HeadFinder::Found::kEnd: break;
@@ -346,7 +345,7 @@ void ClientCodec::resetAll(ResetReason reason) {
   stop();
   if (stream_ == nullptr) return;
   if (reason == ResetReason::kConnectionClosed && mid_response) {
-    endExchange(ResetReason::kProtocolError, "http1.codec_error");   // as Envoy: a cut response is a broken one
+    endExchange(ResetReason::kProtocolError, "http1.codec_error");  // as Envoy: a cut response is a broken one
   } else {
     endExchange(failed_ ? ResetReason::kLocal : reason, {});
   }

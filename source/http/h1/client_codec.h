@@ -38,11 +38,11 @@ class ClientCodec final : public http::ClientCodec, private http::ClientStream {
 
  private:
   enum class Phase : uint8_t {
-    kIdle,    // no exchange
-    kHead,    // waiting for, or in, a response head
+    kIdle,  // no exchange
+    kHead,  // waiting for, or in, a response head
     kBody,
     kTunnel,
-    kStop,    // nothing more is read
+    kStop,  // nothing more is read
   };
   enum class Request : uint8_t { kNone, kBody, kDone };
 
@@ -76,11 +76,11 @@ class ClientCodec final : public http::ClientCodec, private http::ClientStream {
   bool finished_ = false;
   bool output_finished_ = false;
   bool input_finished_ = false;
-  bool done_to_tell_ = false;      // onStreamDone() is due after a reset
+  bool done_to_tell_ = false;  // onStreamDone() is due after a reset
   bool in_event_ = false;
   HeadFinder finder_;
   BodyReader body_;
-  base::Buffer piece_;             // body bytes on their way up
+  base::Buffer piece_;  // body bytes on their way up
 
   // of the open exchange
   ResponseSink* stream_ = nullptr;
@@ -91,7 +91,7 @@ class ClientCodec final : public http::ClientCodec, private http::ClientStream {
   bool paused_ = false;
   bool writer_waits_ = false;
   bool tunnel_in_done_ = false;
-  bool failed_ = false;            // our own side cannot go on; told from feed()
+  bool failed_ = false;  // our own side cannot go on; told from feed()
   uint32_t informational_ = 0;
 };
 

@@ -51,7 +51,9 @@ Outcome respond(const std::string& bytes, bool then_fin = false, std::string_vie
   return outcome;
 }
 
-std::string brokenBy(const std::string& details) { return "ended " + std::to_string(static_cast<int>(ResetReason::kProtocolError)) + " " + details + "\n"; }
+std::string brokenBy(const std::string& details) {
+  return "ended " + std::to_string(static_cast<int>(ResetReason::kProtocolError)) + " " + details + "\n";
+}
 
 TEST(H1Client, SendsARequestAndIsUsedAgain) {
   Client client;
@@ -80,7 +82,7 @@ TEST(H1Client, SaysWhetherABodyFollows) {
       {"PUT", "", "content-length: 0\r\n"},
       {"OPTIONS", "", "content-length: 0\r\n"},
       {"POST", "0", "content-length: 0\r\n"},
-      {"POST", "7", "content-length: 0\r\n"},    // a length no body will meet
+      {"POST", "7", "content-length: 0\r\n"},  // a length no body will meet
       {"GET", "+7", "content-length: 0\r\n"},
   };
   for (const auto& each : kBodiless) {
@@ -139,8 +141,8 @@ TEST(H1Client, SendsNoHeadThatAValueWouldSplit) {
 TEST(H1Client, SendsAHeadLargerThanABlock) {
   Client client;
   client.call("GET", "/", {{"x-a", std::string(20000, 'a')}, {"x-b", std::string(30000, 'b')}});
-  EXPECT_EQ(client.takeOut(), "GET / HTTP/1.1\r\nhost: h\r\nx-a: " + std::string(20000, 'a') + "\r\nx-b: " + std::string(30000, 'b') +
-                                  "\r\n\r\n");
+  EXPECT_EQ(client.takeOut(),
+            "GET / HTTP/1.1\r\nhost: h\r\nx-a: " + std::string(20000, 'a') + "\r\nx-b: " + std::string(30000, 'b') + "\r\n\r\n");
   client.codec.resetAll(ResetReason::kLocal);
   Client other;
   Call& call = other.call("GET", "/", {{"x-a", std::string(20000, 'a') + "\r"}});
@@ -156,24 +158,34 @@ TEST(H1Client, ReadsResponsesHoweverTheyAreCut) {
     std::string trace;
     bool reusable;
   } kRows[] = {
-      {"length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", "200 HTTP/1.1\ncontent-length=2\nbody=ab\ntrailers=complete\nended 0 \n", true},
-      {"empty", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "404 HTTP/1.1\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", true},
-      {"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", "200 HTTP/1.1\nbody=ab\ntrailers=complete\nended 0 \n", true},
-      {"trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX: y\r\n\r\n", "200 HTTP/1.1\nbody=ab\ntrailers=complete\nended 0 \n", true},
-      {"close", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "200 HTTP/1.1 (closes)\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", false},
-      {"1.0", "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", "200 HTTP/1.0 (closes)\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", false},
-      {"1.0 keeps", "HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n", "200 HTTP/1.0\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", true},
+      {"length", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", "200 HTTP/1.1\ncontent-length=2\nbody=ab\ntrailers=complete\nended 0 \n",
+       true},
+      {"empty", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+       "404 HTTP/1.1\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", true},
+      {"chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+       "200 HTTP/1.1\nbody=ab\ntrailers=complete\nended 0 \n", true},
+      {"trailers", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX: y\r\n\r\n",
+       "200 HTTP/1.1\nbody=ab\ntrailers=complete\nended 0 \n", true},
+      {"close", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+       "200 HTTP/1.1 (closes)\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", false},
+      {"1.0", "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+       "200 HTTP/1.0 (closes)\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", false},
+      {"1.0 keeps", "HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n",
+       "200 HTTP/1.0\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", true},
       {"204", "HTTP/1.1 204 No Content\r\n\r\n", "204 HTTP/1.1\nbody=\ntrailers=complete\nended 0 \n", true},
       {"204 zero", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", "204 HTTP/1.1\nbody=\ntrailers=complete\nended 0 \n", true},
-      {"304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", "304 HTTP/1.1\ncontent-length=9\nbody=\ntrailers=complete\nended 0 \n", true},
+      {"304", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+       "304 HTTP/1.1\ncontent-length=9\nbody=\ntrailers=complete\nended 0 \n", true},
       {"hop", "HTTP/1.1 200\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\nProxy-Connection: x\r\nContent-Length: 0\r\n\r\n",
        "200 HTTP/1.1\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", true},
       {"119", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
        "100 103 200 HTTP/1.1\ncontent-length=1\nbody=a\ntrailers=complete\nended 0 \n", true},
-      {"227", "HTTP/1.1 200 OK\nContent-Length: 2\nX: y\n\nab", "200 HTTP/1.1\ncontent-length=2\nx=y\nbody=ab\ntrailers=complete\nended 0 \n", true},
+      {"227", "HTTP/1.1 200 OK\nContent-Length: 2\nX: y\n\nab",
+       "200 HTTP/1.1\ncontent-length=2\nx=y\nbody=ab\ntrailers=complete\nended 0 \n", true},
       {"229", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
        "200 HTTP/1.1\ncontent-length=1\nbody=a\ntrailers=complete\nended 0 \n", false},
-      {"234", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n", "200 HTTP/1.1\nx=a   b\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", true},
+      {"234", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+       "200 HTTP/1.1\nx=a   b\ncontent-length=0\nbody=\ntrailers=complete\nended 0 \n", true},
   };
   for (const auto& each : kRows) {
     const Outcome outcome = respond(each.bytes);
@@ -190,7 +202,8 @@ TEST(H1Client, TreatsABrokenResponseAsTheUpstreamsFault) {
   } kRows[] = {
       {"224", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc", "http1.codec_error"},
       {"224", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab", "http1.codec_error"},
-      {"225", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nab", "http1.content_length_and_chunked_not_allowed"},
+      {"225", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nab",
+       "http1.content_length_and_chunked_not_allowed"},
       {"226", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nab", "http1.invalid_transfer_encoding"},
       {"228", std::string("HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n", 27), "http1.invalid_characters"},
       {"230", "HTTP/1.1 200 OK\r\nX: " + std::string(70000, 'x') + "\r\n\r\n", "http1.headers_too_large"},
@@ -238,22 +251,24 @@ TEST(H1Client, KnowsWhatTheEndOfTheConnectionMeans) {
   EXPECT_EQ(whole.trace, "200 HTTP/1.1 (closes)\nbody=hello\ntrailers=complete\nended 0 \n");
   EXPECT_FALSE(whole.reusable);
   // matrix: 235
-  for (const std::string bytes : {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
+  for (const std::string bytes :
+       {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
     const Outcome cut = respond(bytes, true);
     EXPECT_NE(cut.trace.find("body=hello\ntrailers=open\n" + broken), std::string::npos) << cut.trace;
   }
   // matrix: 237
-  EXPECT_EQ(respond("", true).trace, "body=\ntrailers=open\nended " + std::to_string(static_cast<int>(ResetReason::kConnectionClosed)) + " \n");
+  EXPECT_EQ(respond("", true).trace,
+            "body=\ntrailers=open\nended " + std::to_string(static_cast<int>(ResetReason::kConnectionClosed)) + " \n");
   // matrix: 238
   EXPECT_NE(respond("HTTP/1.1 20", true).trace.find(broken), std::string::npos);
   const struct {
     std::string bytes;
     ResetReason reason;
   } kResets[] = {
-      {"", ResetReason::kConnectionClosed},                                            // matrix: 237
-      {"HTTP/1.1 20", ResetReason::kProtocolError},                                    // matrix: 238
+      {"", ResetReason::kConnectionClosed},                                                // matrix: 237
+      {"HTTP/1.1 20", ResetReason::kProtocolError},                                        // matrix: 238
       {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", ResetReason::kProtocolError},  // matrix: 239
-      {"HTTP/1.1 200 OK\r\n\r\nhello", ResetReason::kProtocolError},                   // matrix: 239
+      {"HTTP/1.1 200 OK\r\n\r\nhello", ResetReason::kProtocolError},                       // matrix: 239
   };
   for (const auto& each : kResets) {
     Client client;
@@ -403,7 +418,9 @@ TEST(H1Client, PassesTrailersWhereEnabled) {
 // What a server took in and a client sends on is the same head, in runs of untouched lines and around edits.
 TEST(H1Client, ForwardsAParsedHeadWithItsEdits) {
   testing::Server server;
-  server.feed("POST /p?q HTTP/1.1\r\nHost: h.test\r\nX-A: 1\r\nX-B:2\r\nX-C: 3 \r\nConnection: X-D\r\nX-D: gone\r\nContent-Length: 2\r\nX-E: 5\r\nX-F: 6\r\n\r\nab");
+  server.feed(
+      "POST /p?q HTTP/1.1\r\nHost: h.test\r\nX-A: 1\r\nX-B:2\r\nX-C: 3 \r\nConnection: X-D\r\nX-D: gone\r\nContent-Length: 2\r\nX-E: "
+      "5\r\nX-F: 6\r\n\r\nab");
   RequestHead& head = *server.last().head;
   head.headers.remove("x-e");
   head.headers.set("x-a", "changed");
@@ -412,8 +429,9 @@ TEST(H1Client, ForwardsAParsedHeadWithItsEdits) {
   Call& call = client.open();
   call.stream->sendHead(head, false);
   client.send(call, "ab", true);
-  EXPECT_EQ(client.takeOut(), "POST /p?q HTTP/1.1\r\nhost: h.test\r\nx-a: changed\r\nx-b: 2\r\nx-c: 3\r\ncontent-length: 2\r\nx-f: 6\r\n"
-                              "x-forwarded-for: 10.0.0.1\r\n\r\nab");
+  EXPECT_EQ(client.takeOut(),
+            "POST /p?q HTTP/1.1\r\nhost: h.test\r\nx-a: changed\r\nx-b: 2\r\nx-c: 3\r\ncontent-length: 2\r\nx-f: 6\r\n"
+            "x-forwarded-for: 10.0.0.1\r\n\r\nab");
 }
 
 }  // namespace

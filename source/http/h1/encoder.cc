@@ -67,12 +67,9 @@ inline bool leftOut(HeaderId id, bool keep_upgrade) {
     case HeaderId::kKeepAlive:
     case HeaderId::kProxyConnection:
     case HeaderId::kHttp2Settings:
-    case HeaderId::kHost:
-      return true;
-    case HeaderId::kUpgrade:
-      return !keep_upgrade;
-    default:
-      return false;
+    case HeaderId::kHost: return true;
+    case HeaderId::kUpgrade: return !keep_upgrade;
+    default: return false;
   }
 }
 
@@ -120,9 +117,7 @@ void putFraming(Writer& writer, bool zero_length, OutBody body) {
 size_t fieldBytes(const HeaderMap& headers) { return headers.bytes() + 4 * headers.count(); }
 
 // Each line ends with one CR and one LF, so more of them mean that a value carries its own.
-bool sound(const char* from, const char* to, size_t lines) {
-  return kernels().controls(from, static_cast<size_t>(to - from)) == 2 * lines;
-}
+bool sound(const char* from, const char* to, size_t lines) { return kernels().controls(from, static_cast<size_t>(to - from)) == 2 * lines; }
 
 struct Counter {
   size_t lines = 0;
@@ -167,7 +162,8 @@ struct Status {
   uint16_t code;
   std::string_view line;
 };
-#define OUTRIDER_STATUS(code, reason) {code, "HTTP/1.1 " #code " " reason "\r\n"}
+#define OUTRIDER_STATUS(code, reason) \
+  { code, "HTTP/1.1 " #code " " reason "\r\n" }
 constexpr Status kStatuses[] = {
     OUTRIDER_STATUS(100, "Continue"),
     OUTRIDER_STATUS(101, "Switching Protocols"),
@@ -273,10 +269,9 @@ bool encodeRequestHead(const RequestHead& head, bool zero_length, OutBody body, 
   const std::string_view method = head.isConnect() && upgrade ? std::string_view("GET") : head.method;
   const std::string_view target = connect ? head.authority : head.path;
   const bool keep_length = body == OutBody::kLength || (body == OutBody::kNone && !zero_length);
-  const size_t bound = method.size() + target.size() + head.authority.size() + head.upgrade.size() +
-                       fieldBytes(head.headers) + 160;
-  const size_t lines = 3 + countLines(head.headers, keep_length, false) + (upgrade ? 2 : 0) +
-                       (zero_length || body == OutBody::kChunked ? 1 : 0);
+  const size_t bound = method.size() + target.size() + head.authority.size() + head.upgrade.size() + fieldBytes(head.headers) + 160;
+  const size_t lines =
+      3 + countLines(head.headers, keep_length, false) + (upgrade ? 2 : 0) + (zero_length || body == OutBody::kChunked ? 1 : 0);
   if (method.empty() || target.empty()) return false;
   for (std::string_view part : {method, target}) {
     // A space would end the part early.

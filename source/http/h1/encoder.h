@@ -39,7 +39,7 @@ class BodyWriter final {
   }
   OutBody kind() const { return kind_; }
   // Takes all of `data`. False, with nothing taken, if it is more than was announced: the peer would read it as the next message.
-  [[nodiscard]] bool write(base::Buffer& data, bool last, base::Buffer& out) {   // inline: 20 instructions of 9,000 an exchange
+  [[nodiscard]] bool write(base::Buffer& data, bool last, base::Buffer& out) {  // inline: 20 instructions of 9,000 an exchange
     switch (kind_) {
       case OutBody::kNone: data.clear(); return true;
       case OutBody::kLength:
@@ -70,7 +70,7 @@ class BodyWriter final {
   static constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
   OutBody kind_ = OutBody::kNone;
-  uint64_t remaining_ = 0;   // OutBody::kLength
+  uint64_t remaining_ = 0;  // OutBody::kLength
 };
 
 // "HTTP/1.1 200 OK\r\n"; empty for a status without a name.

@@ -8,7 +8,7 @@
 #include "source/http/h1/client_codec.h"
 #include "source/http/h1/server_codec.h"
 
-static uint64_t allocations = 0;   // calls of malloc under operator new in this program
+static uint64_t allocations = 0;  // calls of malloc under operator new in this program
 
 // Out of line: the compiler must not match malloc() with a delete it sees through.
 [[gnu::noinline]] void* operator new(size_t size) {

@@ -18,9 +18,7 @@ using Fields = std::initializer_list<std::pair<std::string_view, std::string_vie
 
 inline std::string describe(const HeaderMap& headers) {
   std::string out;
-  headers.forEach([&](const Header& header) {
-    out.append(header.name()).append("=").append(header.value()).append("\n");
-  });
+  headers.forEach([&](const Header& header) { out.append(header.name()).append("=").append(header.value()).append("\n"); });
   return out;
 }
 

@@ -6,7 +6,7 @@
 namespace outrider::http::h1 {
 namespace {
 
-constexpr uint32_t kMostFields = 1024;   // hard bound on Settings::max_headers
+constexpr uint32_t kMostFields = 1024;  // hard bound on Settings::max_headers
 
 // Envoy refuses a Connection field with this many options, and a TE value of this size.
 constexpr size_t kMostConnectionTokens = 10;
@@ -40,11 +40,11 @@ std::string_view trim(std::string_view text) {
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
 bool isAlpha(char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
 
-constexpr std::string_view kMethods[] = {
-    "GET",     "POST",   "PUT",      "DELETE", "HEAD",      "OPTIONS",    "PATCH",      "CONNECT",  "TRACE",  "ACL",
-    "BIND",    "CHECKOUT", "COPY",   "LINK",   "LOCK",      "MERGE",      "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE",
-    "MSEARCH", "M-SEARCH", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",    "REBIND",     "REPORT",   "SEARCH", "SOURCE",
-    "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE"};
+constexpr std::string_view kMethods[] = {"GET",      "POST",   "PUT",        "DELETE",     "HEAD",     "OPTIONS", "PATCH",
+                                         "CONNECT",  "TRACE",  "ACL",        "BIND",       "CHECKOUT", "COPY",    "LINK",
+                                         "LOCK",     "MERGE",  "MKACTIVITY", "MKCALENDAR", "MKCOL",    "MOVE",    "MSEARCH",
+                                         "M-SEARCH", "NOTIFY", "PROPFIND",   "PROPPATCH",  "PURGE",    "REBIND",  "REPORT",
+                                         "SEARCH",   "SOURCE", "SUBSCRIBE",  "UNBIND",     "UNLINK",   "UNLOCK",  "UNSUBSCRIBE"};
 
 // RFC 3986 reg-name and IP-literal bytes, without the comma that would make two hosts of one.
 constexpr std::array<bool, 256> kHostBytes = [] {
@@ -112,8 +112,7 @@ bool parseRequestLine(char*& at, const Settings& settings, Counters& counters, R
   while (isToken(static_cast<unsigned char>(*at))) ++at;
   line.method = {method, static_cast<size_t>(at - method)};
   if (line.method.empty() || (*at != ' ' && *at != '\t')) return codecError(error);
-  if (!settings.allow_custom_methods &&
-      std::find(std::begin(kMethods), std::end(kMethods), line.method) == std::end(kMethods)) {
+  if (!settings.allow_custom_methods && std::find(std::begin(kMethods), std::end(kMethods), line.method) == std::end(kMethods)) {
     return codecError(error);
   }
   if (!skipSpace(at, settings.lenient, counters, error)) return false;
@@ -123,7 +122,7 @@ bool parseRequestLine(char*& at, const Settings& settings, Counters& counters, R
   const bool line_ends = *at == '\r' || *at == '\n';
   if (!line_ends && *at != ' ' && *at != '\t') return invalidCharacters(error);
   if (line.target.empty()) return codecError(error);
-  if (line_ends) return fail(error, "low_version", 426);   // no version: HTTP/0.9
+  if (line_ends) return fail(error, "low_version", 426);  // no version: HTTP/0.9
   if (!skipSpace(at, settings.lenient, counters, error)) return false;
   char* const version = at;
   at += kernels().uri(at);
@@ -140,8 +139,7 @@ bool parseRequestLine(char*& at, const Settings& settings, Counters& counters, R
 bool checkAuthority(std::string_view authority, const Lenient& lenient, Counters& counters, CodecError& error) {
   LenientKind fault = LenientKind::kCount;
   if (__builtin_expect(validAuthority(authority, fault), 1)) return true;
-  const bool pass = (fault == LenientKind::kEmptyHost && lenient.empty_host) ||
-                    (fault == LenientKind::kBadPort && lenient.bad_port) ||
+  const bool pass = (fault == LenientKind::kEmptyHost && lenient.empty_host) || (fault == LenientKind::kBadPort && lenient.bad_port) ||
                     (fault == LenientKind::kUserinfo && lenient.userinfo);
   if (pass) return true;
   if (fault != LenientKind::kCount) counters.refused(fault);
@@ -149,8 +147,8 @@ bool checkAuthority(std::string_view authority, const Lenient& lenient, Counters
 }
 
 // Scheme and authority of an absolute target, and what is left of it as the path.
-bool parseAbsolute(std::string_view target, size_t scheme_size, const Settings& settings, Counters& counters,
-                   RequestHead& head, CodecError& error) {
+bool parseAbsolute(std::string_view target, size_t scheme_size, const Settings& settings, Counters& counters, RequestHead& head,
+                   CodecError& error) {
   const std::string_view scheme = target.substr(0, scheme_size);
   if (equalsIgnoreCase(scheme, "http")) {
     head.scheme = "http";
@@ -199,7 +197,7 @@ bool parseTarget(const RequestLine& line, const Settings& settings, Counters& co
   }
   size_t scheme = 0;
   while (scheme < target.size() && (isAlpha(target[scheme]) || (scheme > 0 && (isDigit(target[scheme]) || target[scheme] == '+' ||
-                                                                              target[scheme] == '-' || target[scheme] == '.')))) {
+                                                                               target[scheme] == '-' || target[scheme] == '.')))) {
     ++scheme;
   }
   if (scheme == 0 || target.substr(scheme, 3) != "://") return codecError(error);
@@ -236,15 +234,12 @@ bool isTwin(std::string_view name) {
 enum class Keep : uint8_t { kYes, kNo, kError };
 Keep checkUnderscore(std::string_view name, const Settings& settings, Counters& counters, CodecError& error) {
   switch (settings.underscores) {
-    case Underscores::kDrop:
-      ++counters.dropped_headers_with_underscores;
-      return Keep::kNo;
+    case Underscores::kDrop: ++counters.dropped_headers_with_underscores; return Keep::kNo;
     case Underscores::kReject:
       ++counters.requests_rejected_with_underscores_in_headers;
       fail(error, "http1.unexpected_underscore");
       return Keep::kError;
-    case Underscores::kAllow:
-      break;
+    case Underscores::kAllow: break;
   }
   if (!isTwin(name) || allowed(settings.lenient.underscore_twin, LenientKind::kUnderscoreTwin, counters)) return Keep::kYes;
   ++counters.requests_rejected_with_underscores_in_headers;
@@ -262,14 +257,14 @@ struct Gathered {
   uint32_t upgrades = 0;
   uint32_t hosts = 0;
   uint32_t connections = 0;
-  bool close = false;           // Connection or Proxy-Connection: close
-  bool keep_alive = false;      // Connection: keep-alive
+  bool close = false;       // Connection or Proxy-Connection: close
+  bool keep_alive = false;  // Connection: keep-alive
   bool upgrade_token = false;
   bool http2_settings_token = false;
   bool te_trailers = false;
   bool te_too_long = false;
   bool te_token = false;
-  std::string_view nominated[kMostConnectionTokens];   // lower case, without the options named above
+  std::string_view nominated[kMostConnectionTokens];  // lower case, without the options named above
   size_t nominations = 0;
   size_t tokens = 0;
 };
@@ -341,13 +336,12 @@ bool gatherHost(std::string_view value, const Settings& settings, Counters& coun
 }
 
 // One request field that concerns this hop.
-bool gatherRequestField(HeaderId id, const RawField& field, const Settings& settings, Counters& counters, Gathered& seen,
-                        RequestHead& head, CodecError& error) {
+bool gatherRequestField(HeaderId id, const RawField& field, const Settings& settings, Counters& counters, Gathered& seen, RequestHead& head,
+                        CodecError& error) {
   const std::string_view name(field.name, field.name_size);
   const std::string_view value(field.value, field.value_size);
   switch (id) {
-    case HeaderId::kHost:
-      return gatherHost(value, settings, counters, seen, head, error);
+    case HeaderId::kHost: return gatherHost(value, settings, counters, seen, head, error);
     case HeaderId::kContentLength:
       if (++seen.content_lengths > 1) return codecError(error);
       seen.content_length = value;
@@ -357,9 +351,7 @@ bool gatherRequestField(HeaderId id, const RawField& field, const Settings& sett
       ++seen.transfer_encodings;
       seen.transfer_encoding = value;
       return true;
-    case HeaderId::kConnection:
-      gatherConnection(field.value, field.value_size, seen);
-      return true;
+    case HeaderId::kConnection: gatherConnection(field.value, field.value_size, seen); return true;
     case HeaderId::kProxyConnection:
       if (hasToken(value, "close")) seen.close = true;
       return true;
@@ -382,11 +374,8 @@ bool gatherRequestField(HeaderId id, const RawField& field, const Settings& sett
       }
       return true;
     case HeaderId::kKeepAlive:
-    case HeaderId::kHttp2Settings:
-      return true;
-    default:
-      head.headers.add(id, name, value);
-      return true;
+    case HeaderId::kHttp2Settings: return true;
+    default: head.headers.add(id, name, value); return true;
   }
 }
 
@@ -401,10 +390,8 @@ bool needsGathering(HeaderId id) {
     case HeaderId::kTe:
     case HeaderId::kExpect:
     case HeaderId::kKeepAlive:
-    case HeaderId::kHttp2Settings:
-      return true;
-    default:
-      return false;
+    case HeaderId::kHttp2Settings: return true;
+    default: return false;
   }
 }
 
@@ -417,7 +404,7 @@ bool requestFraming(const Gathered& seen, const Settings& settings, Counters& co
     if (seen.content_lengths > 0) {
       if (!chunked || !settings.allow_chunked_length) return fail(error, "http1.content_length_and_chunked_not_allowed");
       head.headers.remove(HeaderId::kContentLength);
-      head.keep_alive = false;   // RFC 9112 6.1
+      head.keep_alive = false;  // RFC 9112 6.1
     }
     if (!chunked || head.isConnect()) return fail(error, "http1.invalid_transfer_encoding", 501);
     if (head.protocol == Protocol::kHttp10) {
@@ -456,11 +443,8 @@ HeadFinder::Found HeadFinder::find(const base::Buffer& in, size_t limit) {
     const size_t most = std::min(piece.size(), room + 1);
     const ScanResult result = kernel.scan(piece.data(), most, state_);
     switch (result.kind) {
-      case ScanResult::Kind::kEnd:
-        size_ = scanned_ + result.size;
-        return size_ > limit ? Found::kTooLarge : Found::kEnd;
-      case ScanResult::Kind::kBareCr:
-        return Found::kBareCr;
+      case ScanResult::Kind::kEnd: size_ = scanned_ + result.size; return size_ > limit ? Found::kTooLarge : Found::kEnd;
+      case ScanResult::Kind::kBareCr: return Found::kBareCr;
       case ScanResult::Kind::kMore:
         if (most > room) return Found::kTooLarge;
         scanned_ += most;
@@ -529,8 +513,8 @@ bool validAuthority(std::string_view authority, LenientKind& fault) {
   return false;
 }
 
-bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters& counters, std::string_view scheme,
-                      RequestHead& head, Framing& framing, CodecError& error) {
+bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters& counters, std::string_view scheme, RequestHead& head,
+                      Framing& framing, CodecError& error) {
   char* at = raw;
   char* const end = raw + size;
   RequestLine line;
@@ -550,8 +534,8 @@ bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters
   if (!parseTarget(line, settings, counters, head, error)) return false;
 
   RawField fields[kMostFields];
-  const FieldsResult result = kernels().fields(at, end, fields, std::min(settings.max_headers, kMostFields),
-                                               settings.lenient.bare_lf, settings.lenient.obs_fold);
+  const FieldsResult result =
+      kernels().fields(at, end, fields, std::min(settings.max_headers, kMostFields), settings.lenient.bare_lf, settings.lenient.obs_fold);
   if (!fieldsError(result.status, counters, error)) return false;
 
   Gathered seen;
@@ -576,8 +560,7 @@ bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters
   if (seen.upgrade_token && head.protocol == Protocol::kHttp11 && !equalsIgnoreCase(seen.upgrade, "h2c")) {
     head.upgrade = seen.upgrade;
   }
-  if (seen.hosts == 0 && head.protocol == Protocol::kHttp10 && head.authority.empty() &&
-      !settings.default_host_for_http_10.empty()) {
+  if (seen.hosts == 0 && head.protocol == Protocol::kHttp10 && head.authority.empty() && !settings.default_host_for_http_10.empty()) {
     head.authority = head.headers.arena().copy(settings.default_host_for_http_10);
   }
   return requestFraming(seen, settings, counters, head, framing, error);
@@ -606,8 +589,8 @@ bool parseStatusLine(char*& at, const Settings& settings, Counters& counters, Re
   return endLine(at, settings.lenient, counters, error);
 }
 
-bool responseFraming(const Gathered& seen, const Settings& settings, const ResponseContext& context, ResponseHead& head,
-                     Framing& framing, CodecError& error) {
+bool responseFraming(const Gathered& seen, const Settings& settings, const ResponseContext& context, ResponseHead& head, Framing& framing,
+                     CodecError& error) {
   uint64_t length = 0;
   if (seen.content_lengths > 0 && !parseContentLength(seen.content_length, length)) return codecError(error);
   const bool bodiless = head.status < 200 || head.status == 204;
@@ -661,8 +644,8 @@ bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counter
   head.wire_bytes = static_cast<uint32_t>(size);
   if (!parseStatusLine(at, settings, counters, head, error)) return false;
   RawField fields[kMostFields];
-  const FieldsResult result = kernels().fields(at, end, fields, std::min(settings.max_headers, kMostFields),
-                                               settings.lenient.bare_lf, settings.lenient.obs_fold);
+  const FieldsResult result =
+      kernels().fields(at, end, fields, std::min(settings.max_headers, kMostFields), settings.lenient.bare_lf, settings.lenient.obs_fold);
   if (!fieldsError(result.status, counters, error)) return false;
   Gathered seen;
   for (uint32_t i = 0; i < result.count; ++i) {
@@ -679,19 +662,15 @@ bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counter
         ++seen.transfer_encodings;
         seen.transfer_encoding = value;
         continue;
-      case HeaderId::kConnection:
-        gatherConnection(field.value, field.value_size, seen);
-        continue;
+      case HeaderId::kConnection: gatherConnection(field.value, field.value_size, seen); continue;
       case HeaderId::kProxyConnection:
         if (hasToken(value, "close")) seen.close = true;
         continue;
       case HeaderId::kUpgrade:
         if (head.status != 101) continue;
         break;
-      case HeaderId::kKeepAlive:
-        continue;
-      default:
-        break;
+      case HeaderId::kKeepAlive: continue;
+      default: break;
     }
     head.headers.add(id, name, value);
   }
@@ -717,7 +696,7 @@ bool parseTrailers(char* raw, size_t size, const Settings& settings, Counters& c
         if (!allowed(settings.lenient.trailer_names, LenientKind::kTrailerNames, counters)) {
           return fail(error, "http1.invalid_trailer");
         }
-        continue;   // dropped: such a field never acts behind its body
+        continue;  // dropped: such a field never acts behind its body
       }
     }
     trailers.add(id, name, {field.value, field.value_size});

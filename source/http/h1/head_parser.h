@@ -10,9 +10,9 @@
 
 #include "source/base/buffer.h"
 #include "source/http/codec.h"
-#include "source/http/head.h"
 #include "source/http/h1/scan.h"
 #include "source/http/h1/settings.h"
+#include "source/http/head.h"
 
 namespace outrider::http::h1 {
 
@@ -20,7 +20,7 @@ namespace outrider::http::h1 {
 struct Framing {
   enum class Body : uint8_t { kNone, kLength, kChunked, kUntilClose, kTunnel };
   Body body = Body::kNone;
-  uint64_t length = 0;     // kLength
+  uint64_t length = 0;  // kLength
 };
 
 // Finds the end of a head at the front of a buffer without looking at any byte twice.
@@ -47,8 +47,8 @@ class HeadFinder final {
 char* takeHead(base::Buffer& in, size_t size, base::Arena& arena);
 
 // True, or false with `error` set.
-bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters& counters, std::string_view scheme,
-                      RequestHead& head, Framing& framing, CodecError& error);
+bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters& counters, std::string_view scheme, RequestHead& head,
+                      Framing& framing, CodecError& error);
 
 // What decides a response's framing besides its own head.
 struct ResponseContext {
@@ -60,8 +60,7 @@ bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counter
                        ResponseHead& head, Framing& framing, CodecError& error);
 
 // Takes a trailer section of `size` bytes from the front of `in`; the map is in `arena`. Null with `error` set.
-HeaderMap* takeTrailers(base::Buffer& in, size_t size, base::Arena& arena, const Settings& settings, Counters& counters,
-                        CodecError& error);
+HeaderMap* takeTrailers(base::Buffer& in, size_t size, base::Arena& arena, const Settings& settings, Counters& counters, CodecError& error);
 
 // 1*19DIGIT and nothing else.
 bool parseContentLength(std::string_view text, uint64_t& length);

@@ -70,8 +70,10 @@ std::string accepted(const std::string& bytes, const Settings& settings = {}) {
 
 TEST(H1Requests, WithDoubtfulFramingAreRefused) {
   const Refusal kRows[] = {
-      {"001", kPost + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG", 400, "http1.content_length_and_chunked_not_allowed"},
-      {"002", kPost + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\nGPOST", 400, "http1.content_length_and_chunked_not_allowed"},
+      {"001", kPost + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG", 400,
+       "http1.content_length_and_chunked_not_allowed"},
+      {"002", kPost + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5c\r\nGPOST", 400,
+       "http1.content_length_and_chunked_not_allowed"},
       {"003", kPost + "Content-Length: 2\r\nContent-Length: 2\r\n\r\nab", 400, "http1.codec_error"},
       {"004", kPost + "Content-Length: 2\r\nContent-Length: 3\r\n\r\nab", 400, "http1.codec_error"},
       {"005", kPost + "Content-Length: 2, 2\r\n\r\nab", 400, "http1.codec_error"},
@@ -92,7 +94,10 @@ TEST(H1Requests, WithDoubtfulFramingAreRefused) {
       {"019", kPost + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501, "http1.invalid_transfer_encoding"},
       {"019", kPost + "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 501, "http1.invalid_transfer_encoding"},
       {"019", kPost + "Transfer-Encoding:\r\n\r\n0\r\n\r\n", 501, "http1.invalid_transfer_encoding"},
-      {"020", kPost + "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n", 400, "http1.invalid_characters"},
+      {"020",
+       kPost + "Transfer-Encoding: \x0b"
+               "chunked\r\n\r\n0\r\n\r\n",
+       400, "http1.invalid_characters"},
       {"022", "POST /ok HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 426, "low_version"},
       {"023", kPost + "Transfer_Encoding: chunked\r\nContent-Length: 0\r\n\r\n", 400, "http1.unexpected_underscore"},
       {"023", kPost + "Content_Length: 4\r\n\r\n", 400, "http1.unexpected_underscore"},
@@ -102,7 +107,9 @@ TEST(H1Requests, WithDoubtfulFramingAreRefused) {
 
   Settings http10;
   http10.accept_http_10 = true;
-  expectRefused({"022", "POST /ok HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "http1.invalid_transfer_encoding"}, http10, true);
+  expectRefused(
+      {"022", "POST /ok HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "http1.invalid_transfer_encoding"},
+      http10, true);
 }
 
 TEST(H1Requests, WithDoubtfulChunksAreRefused) {
@@ -223,8 +230,14 @@ TEST(H1Requests, WithDoubtfulFieldsAreRefused) {
       {"081", kGet + "X-A: b\r\n c\r\n\r\n", 400, "http1.obs_fold"},
       {"081", kGet + "X-A: b\r\n\tc\r\n\r\n", 400, "http1.obs_fold"},
       {"082", nul(kGet + "X-A: a$b\r\n\r\n"), 400, "http1.invalid_characters"},
-      {"083", kGet + "X-A: a\x01" "b\r\n\r\n", 400, "http1.invalid_characters"},
-      {"083", kGet + "X-A: a\x7f" "b\r\n\r\n", 400, "http1.invalid_characters"},
+      {"083",
+       kGet + "X-A: a\x01"
+              "b\r\n\r\n",
+       400, "http1.invalid_characters"},
+      {"083",
+       kGet + "X-A: a\x7f"
+              "b\r\n\r\n",
+       400, "http1.invalid_characters"},
       {"085", nul(kGet + "X$A: b\r\n\r\n"), 400, "http1.codec_error"},
       {"085", kGet + "X[]: b\r\n\r\n", 400, "http1.codec_error"},
       {"085", kGet + "X\xff: b\r\n\r\n", 400, "http1.codec_error"},
@@ -236,7 +249,8 @@ TEST(H1Requests, WithDoubtfulFieldsAreRefused) {
       {"091", kGet + "Connection: :path\r\n\r\n", 400, "http1.connection_header_rejected"},
       {"092", kPost + "Connection: Content-Length\r\nContent-Length: 2\r\n\r\nab", 400, "http1.connection_header_rejected"},
       {"092", kGet + "Connection: Host\r\n\r\n", 400, "http1.connection_header_rejected"},
-      {"092", kPost + "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "http1.connection_header_rejected"},
+      {"092", kPost + "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400,
+       "http1.connection_header_rejected"},
       {"094", kGet + "Connection: TE\r\nTE: " + std::string(300, 'x') + "\r\n\r\n", 400, "http1.connection_header_rejected"},
       {"108", kPost + "Connection: upgrade\r\nUpgrade: foo\r\nContent-Length: 2\r\n\r\nab", 400, "http1.body_disallowed"},
       {"108", kPost + "Connection: upgrade\r\nUpgrade: foo\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "http1.body_disallowed"},
@@ -247,7 +261,8 @@ TEST(H1Requests, WithDoubtfulFieldsAreRefused) {
   expectRefused({"087", kGet + repeat("X-A: b\r\n", 119) + "\r\n", 431, "http1.too_many_headers"}, {}, false);
   expectRefused({"088", kGet + "X-A: " + std::string(62000, 'b') + "\r\n\r\n", 431, "http1.headers_too_large"}, {}, false);
   expectRefused({"093", kGet + "Connection: " + repeat("a,", 10000) + "b\r\n\r\n", 400, "http1.connection_header_rejected"}, {}, false);
-  expectRefused({"093", kGet + "Connection: a,b,c,d,e,f\r\nConnection: g,h,i,j\r\n\r\n", 400, "http1.connection_header_rejected"}, {}, false);
+  expectRefused({"093", kGet + "Connection: a,b,c,d,e,f\r\nConnection: g,h,i,j\r\n\r\n", 400, "http1.connection_header_rejected"}, {},
+                false);
 }
 
 TEST(H1Requests, StopBeingReadAtTheLimitOfTheHead) {  // matrix: 088, 089
@@ -261,18 +276,23 @@ TEST(H1Requests, StopBeingReadAtTheLimitOfTheHead) {  // matrix: 088, 089
 }
 
 TEST(H1Requests, AreTakenHoweverTheyAreCut) {
-  EXPECT_NE(accepted(kPost + "tRANSFER-eNCODING: cHuNkEd\r\n\r\n0\r\n\r\n").find("authority=h\nbody=\n"), std::string::npos);  // matrix: 021
-  EXPECT_NE(accepted(kChunked + "3;a=b\r\nabc\r\n0\r\n\r\n").find("body=abc\n"), std::string::npos);                          // matrix: 024
+  EXPECT_NE(accepted(kPost + "tRANSFER-eNCODING: cHuNkEd\r\n\r\n0\r\n\r\n").find("authority=h\nbody=\n"),
+            std::string::npos);                                                                       // matrix: 021
+  EXPECT_NE(accepted(kChunked + "3;a=b\r\nabc\r\n0\r\n\r\n").find("body=abc\n"), std::string::npos);  // matrix: 024
   EXPECT_NE(accepted(kChunked + "3\r\nabc\r\n00A\r\n0123456789\r\n0;x\r\n\r\n").find("body=abc0123456789\n"), std::string::npos);
-  EXPECT_NE(accepted(kChunked + "1\r\na\r\n0\r\nX-T: v\r\n\r\n").find("body=a\ntrailers=complete"), std::string::npos);       // matrix: 037
+  EXPECT_NE(accepted(kChunked + "1\r\na\r\n0\r\nX-T: v\r\n\r\n").find("body=a\ntrailers=complete"), std::string::npos);  // matrix: 037
   EXPECT_NE(accepted(kChunked + "0\r\nContent-Length: 3\r\n\r\n").find("trailers=complete"), std::string::npos);
   EXPECT_NE(accepted(kPost + "Content-Length: 5\r\n\r\nhello" + kGet + "\r\n").find("body=hello\n"), std::string::npos);
-  EXPECT_NE(accepted("\r\n" + kGet + "\r\n").find("GET /ok"), std::string::npos);                                             // matrix: 050
+  EXPECT_NE(accepted("\r\n" + kGet + "\r\n").find("GET /ok"), std::string::npos);  // matrix: 050
   EXPECT_NE(accepted(kGet + "\r\n\r\n" + kGet + "\r\n").find("GET /ok"), std::string::npos);
-  EXPECT_NE(accepted(kGet + "X-A: a\xff" "b\r\n\r\n").find("x-a=a\xff" "b\n"), std::string::npos);                            // matrix: 084
-  EXPECT_NE(accepted(kGet + "X_A: b\r\n\r\n").find("x_a=b\n"), std::string::npos);                                            // matrix: 086
+  EXPECT_NE(accepted(kGet + "X-A: a\xff"
+                            "b\r\n\r\n")
+                .find("x-a=a\xff"
+                      "b\n"),
+            std::string::npos);                                                     // matrix: 084
+  EXPECT_NE(accepted(kGet + "X_A: b\r\n\r\n").find("x_a=b\n"), std::string::npos);  // matrix: 086
   EXPECT_NE(accepted(kGet + "X-Empty:\r\nX-Blank: \t \r\nX-B:  v \t\r\n\r\n").find("x-empty=\nx-blank=\nx-b=v\n"), std::string::npos);
-  EXPECT_NE(accepted(kGet + "Expect: 200-ok\r\n\r\n").find("expect=200-ok\n"), std::string::npos);                            // matrix: 118
+  EXPECT_NE(accepted(kGet + "Expect: 200-ok\r\n\r\n").find("expect=200-ok\n"), std::string::npos);  // matrix: 118
   EXPECT_NE(accepted(kPost + "Expect: 100-Continue\r\nContent-Length: 1\r\n\r\nx").find("(expects 100)"), std::string::npos);
 
   Settings trailers;
@@ -301,7 +321,8 @@ TEST(H1Requests, NameTheirTargetInFourForms) {
   } kRows[] = {
       {"060", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS * HTTP/1.1\nscheme=http authority=h\n"},
       {"062", "GET http://h.test/ok HTTP/1.1\r\nHost: h.test\r\n\r\n", "GET /ok HTTP/1.1\nscheme=http authority=h.test\n(absolute)\n"},
-      {"063", "GET http://other.test/ok HTTP/1.1\r\nHost: h.test\r\n\r\n", "GET /ok HTTP/1.1\nscheme=http authority=other.test\n(absolute)\n"},
+      {"063", "GET http://other.test/ok HTTP/1.1\r\nHost: h.test\r\n\r\n",
+       "GET /ok HTTP/1.1\nscheme=http authority=other.test\n(absolute)\n"},
       {"064", "GET hTTpS://h/ok HTTP/1.1\r\nHost: h\r\n\r\n", "GET /ok HTTP/1.1\nscheme=https authority=h\n(absolute)\n"},
       {"067", "GET http://h.test HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\nscheme=http authority=h.test\n(absolute)\n"},
       {"067", "GET http://h.test?x HTTP/1.1\r\nHost: h\r\n\r\n", "GET ?x HTTP/1.1\nscheme=http authority=h.test\n(absolute)\n"},
@@ -367,7 +388,7 @@ TEST(H1Requests, HaveUnderscoresTreatedAsConfigured) {  // matrix: 086
 TEST(H1Requests, PassWhereAnOperatorChoseToBeLenient) {
   const struct {
     LenientKind kind;
-    bool Lenient::* allow;
+    bool Lenient::*allow;
     std::string bytes;
     std::string expected;
   } kRows[] = {
@@ -383,8 +404,10 @@ TEST(H1Requests, PassWhereAnOperatorChoseToBeLenient) {
       {LenientKind::kUserinfo, &Lenient::userinfo, "GET /ok HTTP/1.1\r\nHost: u@h\r\n\r\n", "authority=u@h\n"},
       {LenientKind::kNominatedFraming, &Lenient::nominated_framing, kPost + "Connection: Content-Length\r\nContent-Length: 2\r\n\r\nab",
        "authority=h\nbody=ab\n"},
-      {LenientKind::kTeOnHttp10, &Lenient::te_on_http10, "POST /ok HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "body=a\n"},
-      {LenientKind::kChunkExtensions, &Lenient::chunk_extensions, kChunked + "1;" + std::string(5000, 'e') + "\r\na\r\n0\r\n\r\n", "body=a\n"},
+      {LenientKind::kTeOnHttp10, &Lenient::te_on_http10, "POST /ok HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+       "body=a\n"},
+      {LenientKind::kChunkExtensions, &Lenient::chunk_extensions, kChunked + "1;" + std::string(5000, 'e') + "\r\na\r\n0\r\n\r\n",
+       "body=a\n"},
       {LenientKind::kChunkBareLf, &Lenient::chunk_bare_lf, kChunked + "3\r\nabc\n0\r\n\r\n", "body=abc\n"},
       {LenientKind::kChunkSizeSpace, &Lenient::chunk_size_space, kChunked + "3 \t\r\nabc\r\n0\r\n\r\n", "body=abc\n"},
       {LenientKind::kChunkSizeZeros, &Lenient::chunk_size_zeros, kChunked + std::string(100, '0') + "3\r\nabc\r\n0\r\n\r\n", "body=abc\n"},

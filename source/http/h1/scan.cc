@@ -16,11 +16,22 @@ constexpr bool tokenByte(unsigned c) {
   if (c >= '0' && c <= '9') return true;
   if ((c | 0x20) >= 'a' && (c | 0x20) <= 'z' && c < 0x80) return true;
   switch (c) {
-    case '!': case '#': case '$': case '%': case '&': case '\'': case '*': case '+':
-    case '-': case '.': case '^': case '_': case '`': case '|': case '~':
-      return true;
-    default:
-      return false;
+    case '!':
+    case '#':
+    case '$':
+    case '%':
+    case '&':
+    case '\'':
+    case '*':
+    case '+':
+    case '-':
+    case '.':
+    case '^':
+    case '_':
+    case '`':
+    case '|':
+    case '~': return true;
+    default: return false;
   }
 }
 constexpr std::array<bool, 256> kTokens = [] {
@@ -119,7 +130,6 @@ OUTRIDER_KERNEL inline V shuffle(V from, V index) { return _mm_shuffle_epi8(from
 OUTRIDER_KERNEL inline V highNibble(V v) { return both(_mm_srli_epi16(v, 4), set1(0x0f)); }
 OUTRIDER_KERNEL inline uint32_t mask(V v) { return static_cast<uint32_t>(_mm_movemask_epi8(v)); }
 #include "source/http/h1/scan_simd.inc"
-#include "source/http/h1/scan_kernels.inc"
 #undef OUTRIDER_KERNEL
 constexpr Kernels kKernels{"sse4.2", scan, fields, uri, value, controls};
 }  // namespace
@@ -145,7 +155,6 @@ OUTRIDER_KERNEL inline V shuffle(V from, V index) { return _mm256_shuffle_epi8(f
 OUTRIDER_KERNEL inline V highNibble(V v) { return both(_mm256_srli_epi16(v, 4), set1(0x0f)); }
 OUTRIDER_KERNEL inline uint32_t mask(V v) { return static_cast<uint32_t>(_mm256_movemask_epi8(v)); }
 #include "source/http/h1/scan_simd.inc"
-#include "source/http/h1/scan_kernels.inc"
 #undef OUTRIDER_KERNEL
 constexpr Kernels kKernels{"avx2", scan, fields, uri, value, controls};
 }  // namespace

@@ -12,15 +12,15 @@ inline constexpr size_t kPadding = 64;
 
 // Position in a head that comes in pieces. A fresh state stands inside the first line.
 struct ScanState {
-  bool last_lf = false;     // the last byte was LF
-  bool last_cr = false;     // the last byte was CR
-  bool before_lf = false;   // the byte before the last was LF
+  bool last_lf = false;    // the last byte was LF
+  bool last_cr = false;    // the last byte was CR
+  bool before_lf = false;  // the byte before the last was LF
 };
 
 struct ScanResult {
   enum class Kind : uint8_t { kMore, kEnd, kBareCr };
   Kind kind;
-  size_t size;              // kEnd: bytes up to and with the blank line's LF
+  size_t size;  // kEnd: bytes up to and with the blank line's LF
 };
 
 // One line "name: value" as found.
@@ -56,10 +56,10 @@ struct Kernels {
 };
 
 extern const Kernels kScalarKernels;
-const Kernels* sse42Kernels();   // null where the processor has none
+const Kernels* sse42Kernels();  // null where the processor has none
 const Kernels* avx2Kernels();
-const Kernels& kernels();        // the best here
+const Kernels& kernels();  // the best here
 
-bool isToken(unsigned char c);   // RFC 9110 5.6.2
+bool isToken(unsigned char c);  // RFC 9110 5.6.2
 
 }  // namespace outrider::http::h1

@@ -240,8 +240,8 @@ Feed ServerCodec::feedDrain(base::Buffer& in, bool& again) {
     status = BodyReader::Status::kDone;
   }
   drained_ += before - in.size();
-  if (status == BodyReader::Status::kError || (status == BodyReader::Status::kMore && input_finished_) || drained_ > settings_.drain_limit ||
-      (status == BodyReader::Status::kMore && body_.remaining() > settings_.drain_limit)) {
+  if (status == BodyReader::Status::kError || (status == BodyReader::Status::kMore && input_finished_) ||
+      drained_ > settings_.drain_limit || (status == BodyReader::Status::kMore && body_.remaining() > settings_.drain_limit)) {
     stop();
     return Feed::kFinished;
   }
@@ -256,7 +256,7 @@ Feed ServerCodec::feedDrain(base::Buffer& in, bool& again) {
 
 void ServerCodec::sendInformational(const ResponseHead& head) {
   OUTRIDER_DCHECK(reply_ == Reply::kNone && head.status < 200 && head.status != 101);
-  if (protocol_ == Protocol::kHttp10) return;   // RFC 9110 15.2
+  if (protocol_ == Protocol::kHttp10) return;  // RFC 9110 15.2
   if (head.status == 100) expects_continue_ = false;
   if (encodeResponseHead(head, protocol_, false, OutBody::kNone, ConnectionLine::kNone, out_)) sink_.onOutput();
 }
@@ -303,7 +303,7 @@ void ServerCodec::sendHead(const ResponseHead& head, bool last) {
   OUTRIDER_DCHECK(stream_ != nullptr && reply_ == Reply::kNone && !in_event_);
   bool zero_length = false;
   if (replyFraming(head, last, zero_length) || closing_ || input_finished_ || !head.keep_alive) close_after_ = true;
-  if (phase_ == Phase::kHold && out_body_.kind() != OutBody::kTunnel) close_after_ = true;   // what waits is nobody's request
+  if (phase_ == Phase::kHold && out_body_.kind() != OutBody::kTunnel) close_after_ = true;  // what waits is nobody's request
   // The client may never send the body it asked leave for; a long rest is not worth reading.
   if (phase_ == Phase::kBody && (expects_continue_ || body_.remaining() > settings_.drain_limit)) close_after_ = true;
   const ConnectionLine line = connectionLine(head);

@@ -86,35 +86,35 @@ class ServerCodec final : public http::ServerCodec, private http::ServerStream {
   // of the connection
   Phase phase_ = Phase::kHead;
   Protocol protocol_ = Protocol::kHttp11;
-  bool closing_ = false;           // the next answer is the last
+  bool closing_ = false;  // the next answer is the last
   bool finished_ = false;
-  bool output_finished_ = false;   // a tunnel's way to the client is at its end
-  bool input_finished_ = false;    // the client half-closed
-  bool client_closes_ = false;     // the latest head said that no other follows
-  bool client_is_done_ = false;    // and all of that request was read when the answer was complete
+  bool output_finished_ = false;  // a tunnel's way to the client is at its end
+  bool input_finished_ = false;   // the client half-closed
+  bool client_closes_ = false;    // the latest head said that no other follows
+  bool client_is_done_ = false;   // and all of that request was read when the answer was complete
   bool skipped_empty_line_ = false;
-  bool idle_to_tell_ = false;      // onIdle() is due
-  bool wait_for_output_ = false;   // reading stopped at the output limit
-  bool in_event_ = false;          // an upward event is under way
+  bool idle_to_tell_ = false;     // onIdle() is due
+  bool wait_for_output_ = false;  // reading stopped at the output limit
+  bool in_event_ = false;         // an upward event is under way
   uint32_t id_ = 0;
   uint64_t drained_ = 0;
   HeadFinder finder_;
   BodyReader body_;
-  base::Buffer piece_;             // body bytes on their way up
+  base::Buffer piece_;  // body bytes on their way up
 
   // of the open exchange
   RequestSink* stream_ = nullptr;
   Reply reply_ = Reply::kNone;
   BodyWriter out_body_;
   bool close_after_ = false;
-  bool end_due_ = false;           // onEnd() is due
+  bool end_due_ = false;  // onEnd() is due
   bool head_request_ = false;
   bool connect_request_ = false;
   bool upgrade_request_ = false;
   bool expects_continue_ = false;  // and got none so far
   bool malformed_ = false;
   bool paused_ = false;
-  bool writer_waits_ = false;      // sendData answered kFull
+  bool writer_waits_ = false;  // sendData answered kFull
   bool tunnel_in_done_ = false;
   uint64_t bytes_in_ = 0;
 };

@@ -85,8 +85,7 @@ TEST(H1Server, SendsABodyOfUnknownLengthInChunks) {
   (void)server.last().stream->sendData(data, false);
   data.append("x");
   (void)server.last().stream->sendData(data, true);
-  EXPECT_EQ(server.takeOut(),
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n12\r\nhello world, hello\r\n1\r\nx\r\n0\r\n\r\n");
+  EXPECT_EQ(server.takeOut(), "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n12\r\nhello world, hello\r\n1\r\nx\r\n0\r\n\r\n");
 }
 
 TEST(H1Server, SendsTrailersOnlyWhereEnabled) {
@@ -99,8 +98,8 @@ TEST(H1Server, SendsTrailersOnlyWhereEnabled) {
     HeaderMap trailers(server.last().arena());
     trailers.add("x-t", "v");
     server.last().stream->sendTrailers(trailers);
-    EXPECT_EQ(server.takeOut(), std::string("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n") +
-                                    (enabled ? "x-t: v\r\n" : "") + "\r\n");
+    EXPECT_EQ(server.takeOut(),
+              std::string("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n") + (enabled ? "x-t: v\r\n" : "") + "\r\n");
     server.turn();
     EXPECT_TRUE(server.last().ended);
   }
@@ -195,7 +194,7 @@ TEST(H1Server, SaysThatTheClientIsDoneOnlyIfItSaidSoItselfAndAllOfItWasRead) {
   } cases[] = {
       {kGet + "Connection: close\r\n\r\n", true},
       {kPost + "Connection: close\r\nContent-Length: 2\r\n\r\nab", true},
-      {kPost + "Connection: close\r\nContent-Length: 3\r\n\r\nab", false},   // one byte is on its way
+      {kPost + "Connection: close\r\nContent-Length: 3\r\n\r\nab", false},  // one byte is on its way
   };
   for (const auto& each : cases) {
     Server server;
@@ -205,7 +204,7 @@ TEST(H1Server, SaysThatTheClientIsDoneOnlyIfItSaidSoItselfAndAllOfItWasRead) {
     EXPECT_TRUE(server.codec.finished()) << each.request;
     EXPECT_EQ(server.codec.clientIsDone(), each.done) << each.request;
   }
-  Server server;   // it is the server that wants to close
+  Server server;  // it is the server that wants to close
   server.codec.announceDrain();
   server.answers_all = true;
   server.feed(kGet + "\r\n");

@@ -12,28 +12,28 @@ namespace outrider::http::h1 {
 
 // What is refused although Envoy takes it. Each has a switch (`outrider.http1.allow_<name>`) and a counter
 // (`http1.rejected_lenient.<name>`), so that an operator sees what was refused and can let it pass.
-#define OUTRIDER_H1_LENIENT(X)                                                              \
-  X(bare_lf, kBareLf)                        /* LF alone ends a line of a head */           \
-  X(obs_fold, kObsFold)                      /* a field continues on the next line */       \
-  X(request_line_space, kRequestLineSpace)   /* tabs, several or trailing spaces */         \
-  X(underscore_twin, kUnderscoreTwin)        /* transfer_encoding, x_forwarded_for, ... */  \
-  X(duplicate_host, kDuplicateHost)          /* values are joined with a comma */           \
-  X(empty_host, kEmptyHost)                                                                 \
-  X(bad_port, kBadPort)                      /* a port that is no number up to 65535 */     \
-  X(userinfo, kUserinfo)                     /* cut from a target, kept in Host */          \
-  X(nominated_framing, kNominatedFraming)    /* Connection names Content-Length, Host */    \
-  X(te_on_http10, kTeOnHttp10)               /* Transfer-Encoding on HTTP/1.0 */            \
-  X(chunk_extensions, kChunkExtensions)      /* extensions of any size */                   \
-  X(chunk_bare_lf, kChunkBareLf)             /* LF alone after the data of a chunk */       \
-  X(chunk_size_space, kChunkSizeSpace)       /* blanks after the size of a chunk */         \
-  X(chunk_size_zeros, kChunkSizeZeros)       /* more than 16 digits, led by zeros */        \
-  X(trailer_names, kTrailerNames)            /* Content-Length, Host, ... as trailers */
+#define OUTRIDER_H1_LENIENT(X)                                                           \
+  X(bare_lf, kBareLf)                      /* LF alone ends a line of a head */          \
+  X(obs_fold, kObsFold)                    /* a field continues on the next line */      \
+  X(request_line_space, kRequestLineSpace) /* tabs, several or trailing spaces */        \
+  X(underscore_twin, kUnderscoreTwin)      /* transfer_encoding, x_forwarded_for, ... */ \
+  X(duplicate_host, kDuplicateHost)        /* values are joined with a comma */          \
+  X(empty_host, kEmptyHost)                                                              \
+  X(bad_port, kBadPort)                   /* a port that is no number up to 65535 */     \
+  X(userinfo, kUserinfo)                  /* cut from a target, kept in Host */          \
+  X(nominated_framing, kNominatedFraming) /* Connection names Content-Length, Host */    \
+  X(te_on_http10, kTeOnHttp10)            /* Transfer-Encoding on HTTP/1.0 */            \
+  X(chunk_extensions, kChunkExtensions)   /* extensions of any size */                   \
+  X(chunk_bare_lf, kChunkBareLf)          /* LF alone after the data of a chunk */       \
+  X(chunk_size_space, kChunkSizeSpace)    /* blanks after the size of a chunk */         \
+  X(chunk_size_zeros, kChunkSizeZeros)    /* more than 16 digits, led by zeros */        \
+  X(trailer_names, kTrailerNames)         /* Content-Length, Host, ... as trailers */
 
 enum class LenientKind : uint8_t {
 #define OUTRIDER_H1_KIND(name, kind) kind,
   OUTRIDER_H1_LENIENT(OUTRIDER_H1_KIND)
 #undef OUTRIDER_H1_KIND
-  kCount
+      kCount
 };
 inline constexpr size_t kLenientKinds = static_cast<size_t>(LenientKind::kCount);
 inline constexpr std::string_view kLenientNames[] = {
@@ -60,18 +60,18 @@ struct Lenient {
 enum class Underscores : uint8_t { kAllow, kReject, kDrop };
 
 struct Settings {
-  uint32_t max_head_bytes = 60 * 1024;        // of a head with its first line, and of a trailer section
+  uint32_t max_head_bytes = 60 * 1024;  // of a head with its first line, and of a trailer section
   uint32_t max_headers = 100;
-  uint32_t buffer_limit = 64 * 1024;          // bytes waiting in `out` beyond which writers are asked to pause
-  uint32_t drain_limit = 64 * 1024;           // request bytes read away after an early answer
-  uint32_t max_informational = 64;            // 1xx heads before one final response
+  uint32_t buffer_limit = 64 * 1024;  // bytes waiting in `out` beyond which writers are asked to pause
+  uint32_t drain_limit = 64 * 1024;   // request bytes read away after an early answer
+  uint32_t max_informational = 64;    // 1xx heads before one final response
   bool accept_http_10 = false;
   std::string default_host_for_http_10;
   bool allow_absolute_url = true;
   bool allow_custom_methods = false;
-  bool allow_chunked_length = false;          // Transfer-Encoding wins over Content-Length instead of an error
+  bool allow_chunked_length = false;  // Transfer-Encoding wins over Content-Length instead of an error
   bool enable_trailers = false;
-  bool answer_half_closed = true;             // a complete request is answered after the client's FIN
+  bool answer_half_closed = true;  // a complete request is answered after the client's FIN
   Underscores underscores = Underscores::kAllow;
   Lenient lenient;
   bool operator==(const Settings&) const = default;
@@ -88,7 +88,7 @@ struct Settings {
 struct Counters {
   uint64_t dropped_headers_with_underscores = 0;
   uint64_t requests_rejected_with_underscores_in_headers = 0;
-  uint64_t response_flood = 0;                // reading stopped because answers wait to be written
+  uint64_t response_flood = 0;  // reading stopped because answers wait to be written
   uint64_t rejected_lenient[kLenientKinds] = {};
 
   void refused(LenientKind kind) { ++rejected_lenient[static_cast<size_t>(kind)]; }

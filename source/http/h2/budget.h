@@ -29,7 +29,7 @@ class Budget final {
 
  private:
   const Rate rate_;
-  int64_t level_;        // tokens times a second
+  int64_t level_;  // tokens times a second
   base::Nanos filled_;
 };
 

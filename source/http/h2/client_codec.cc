@@ -34,7 +34,7 @@ class ClientCodec::Exchange final : public Stream, public ClientStream {
   Room sendData(base::Buffer& data, bool last) override { return sendBody(data, last); }
   void sendTrailers(const HeaderMap& trailers) override { sendTrailerFields(trailers); }
   void reset(ResetReason reason) override {
-    resetWith(reason == ResetReason::kNone ? NGHTTP2_NO_ERROR
+    resetWith(reason == ResetReason::kNone            ? NGHTTP2_NO_ERROR
               : reason == ResetReason::kProtocolError ? NGHTTP2_PROTOCOL_ERROR
                                                       : NGHTTP2_CANCEL);
   }
@@ -119,8 +119,8 @@ size_t ClientCodec::freeStreams() const {
   constexpr uint32_t kLastId = 0x7fffffff;
   const uint32_t next = nextStreamId();
   if (next > kLastId) return 0;
-  const size_t most = std::min({remoteSetting(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS), settings_.max_concurrent_streams,
-                                (kLastId - next) / 2 + 1});
+  const size_t most =
+      std::min({remoteSetting(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS), settings_.max_concurrent_streams, (kLastId - next) / 2 + 1});
   return most > alive_ ? most - alive_ : 0;
 }
 

@@ -33,8 +33,8 @@ class ClientCodec final : public http::ClientCodec, public Session {
   size_t openStreams() const override { return open_; }
   size_t freeStreams() const override;
 
-  bool peerAllowsConnect() const;        // it offered extended CONNECT
-  uint32_t peerStreams() const;          // that it lets us open at once, as far as we know
+  bool peerAllowsConnect() const;  // it offered extended CONNECT
+  uint32_t peerStreams() const;    // that it lets us open at once, as far as we know
 
  private:
   class Exchange;
@@ -49,7 +49,7 @@ class ClientCodec final : public http::ClientCodec, public Session {
   void onPeerGoAway() override;
 
   ClientCodecSink& sink_;
-  bool closing_ = false;                 // GOAWAY was sent, or is owed, or came
+  bool closing_ = false;  // GOAWAY was sent, or is owed, or came
   bool goaway_owed_ = false;
 };
 

@@ -30,7 +30,8 @@ TEST(H2Client, AnAnswerIsDelivered) {
 
 TEST(H2Client, FieldsOfTheConnectionDoNotGoOut) {
   RawServer peer;
-  peer.client.get("/", {{"connection", "x"}, {"keep-alive", "1"}, {"transfer-encoding", "chunked"}, {"te", "gzip"}, {"host", "other"}, {"y", "z"}});
+  peer.client.get(
+      "/", {{"connection", "x"}, {"keep-alive", "1"}, {"transfer-encoding", "chunked"}, {"te", "gzip"}, {"host", "other"}, {"y", "z"}});
   peer.collect();
   EXPECT_TRUE(peer.wrote("HEADERS 1 end :method=GET :scheme=http :path=/ :authority=host.test y=z\n")) << peer.wire;
 }
@@ -145,7 +146,11 @@ TEST(H2Client, FramesThatBreakTheConnection) {
       {"data on an idle stream", dataFrame(9, "x"), "PROTOCOL_ERROR"},
       {"window overflow", windowFrame(0, 0x7fffffff), "FLOW_CONTROL_ERROR"},
       {"frame too big", dataFrame(1, std::string(16385, 'x')), "FRAME_SIZE_ERROR"},
-      {"padding", frame(NGHTTP2_DATA, kPadded, 1, "\x05" "abc"), "PROTOCOL_ERROR"},
+      {"padding",
+       frame(NGHTTP2_DATA, kPadded, 1,
+             "\x05"
+             "abc"),
+       "PROTOCOL_ERROR"},
       {"settings length", frame(NGHTTP2_SETTINGS, 0, 0, "12345"), "FRAME_SIZE_ERROR"},
       {"enable push from a server", settingsFrame({{2, 1}}), "PROTOCOL_ERROR"},
   };
@@ -303,7 +308,7 @@ TEST(H2Client, ARequestThatBeganBeforeTheDrainLeavesBeforeTheGoAway) {
   RawServer peer;
   peer.collect();
   Call& call = peer.client.get("/");
-  peer.client.codec->drain();          // in the same turn: nothing of the request was written yet
+  peer.client.codec->drain();  // in the same turn: nothing of the request was written yet
   peer.collect();
   EXPECT_FALSE(call.ended) << "refused by its own side";
   const size_t head = peer.wire.find("HEADERS 1"), goaway = peer.wire.find("GOAWAY 0 NO_ERROR");

@@ -54,7 +54,11 @@ TEST(H2Guard, FramesThatBreakTheConnection) {
       {"209 push-promise", open + frame(NGHTTP2_PUSH_PROMISE, 4, 1, number(2) + block(request())), "PROTOCOL_ERROR"},
       {"210 frame-too-big", open + dataFrame(1, std::string(16385, 'x')), "FRAME_SIZE_ERROR"},
       {"210 hdr-frame-too-big", frame(NGHTTP2_HEADERS, 5, 1, block(request()) + std::string(16385, '\0')), "FRAME_SIZE_ERROR"},
-      {"211 pad-ovf", open + frame(NGHTTP2_DATA, kPadded, 1, "\x05" "abc"), "PROTOCOL_ERROR"},
+      {"211 pad-ovf",
+       open + frame(NGHTTP2_DATA, kPadded, 1,
+                    "\x05"
+                    "abc"),
+       "PROTOCOL_ERROR"},
       {"211 pad-ovf headers", frame(NGHTTP2_HEADERS, 5 | kPadded, 1, "\xff" + block(request())), "PROTOCOL_ERROR"},
       {"212 settings-len", frame(NGHTTP2_SETTINGS, 0, 0, "12345"), "FRAME_SIZE_ERROR"},
       {"212 settings window", settingsFrame({{4, 0x80000000u}}), "FLOW_CONTROL_ERROR"},
@@ -272,7 +276,7 @@ TEST(H2Guard, PrioritiesAreCheckedAndNotUsed) {
   peer.send(headersFrame(1, request("POST"), false) + other + dataFrame(1, "abc") + other);
   EXPECT_FALSE(peer.wrote("RST")) << peer.wire;
   for (const char byte : headersFrame(3, request("POST"), false) + dataFrame(1, itself) + itself) {
-    peer.send(std::string(1, byte));   // however the bytes are cut
+    peer.send(std::string(1, byte));  // however the bytes are cut
   }
   EXPECT_TRUE(peer.wrote("RST 3 PROTOCOL_ERROR\n")) << peer.wire;
   EXPECT_FALSE(peer.wrote("RST 1")) << peer.wire;
@@ -280,7 +284,7 @@ TEST(H2Guard, PrioritiesAreCheckedAndNotUsed) {
   peer.send(frame(NGHTTP2_PRIORITY, 0, 0, number(1) + "\x10"));
   expectConnectionError(peer, "PROTOCOL_ERROR");
   RawClient idle;
-  idle.send(frame(NGHTTP2_PRIORITY, 0, 9, number(9) + "\x10"));   // idle: there is no stream to reset
+  idle.send(frame(NGHTTP2_PRIORITY, 0, 9, number(9) + "\x10"));  // idle: there is no stream to reset
   expectConnectionError(idle, "PROTOCOL_ERROR");
 }
 

@@ -23,9 +23,7 @@ using Fields = std::vector<std::pair<std::string, std::string>>;
 
 inline std::string describe(const HeaderMap& headers) {
   std::string out;
-  headers.forEach([&](const Header& header) {
-    out.append(header.name()).append("=").append(header.value()).append("\n");
-  });
+  headers.forEach([&](const Header& header) { out.append(header.name()).append("=").append(header.value()).append("\n"); });
   return out;
 }
 
@@ -57,8 +55,8 @@ class Exchange final : public RequestSink {
   base::Arena& arena() override { return *arena_; }
   void onRequestHead(RequestHead& from, bool last) override {
     head = &from;
-    text = std::string(from.method) + " " + std::string(from.scheme) + "://" + std::string(from.authority) + std::string(from.path) +
-           "\n" + (from.upgrade.empty() ? "" : "(upgrade " + std::string(from.upgrade) + ")\n") + describe(from.headers);
+    text = std::string(from.method) + " " + std::string(from.scheme) + "://" + std::string(from.authority) + std::string(from.path) + "\n" +
+           (from.upgrade.empty() ? "" : "(upgrade " + std::string(from.upgrade) + ")\n") + describe(from.headers);
     complete |= last;
   }
   void onRequestData(base::Buffer& data, bool last) override {
@@ -181,8 +179,7 @@ class Call final : public ResponseSink {
     stream = nullptr;
   }
 
-  void sendHead(std::string_view method, std::string_view path, const Fields& fields, bool last,
-                std::string_view upgrade = {}) {
+  void sendHead(std::string_view method, std::string_view path, const Fields& fields, bool last, std::string_view upgrade = {}) {
     auto* head = arena_->make<RequestHead>(*arena_);
     head->method = method;
     head->scheme = "http";
@@ -403,8 +400,7 @@ class FrameReader {
     while (rest_.size() >= 9) {
       const size_t size = get32(std::string("\0", 1) + rest_.substr(0, 3));
       if (rest_.size() < 9 + size) break;
-      out.push_back({static_cast<uint8_t>(rest_[3]), static_cast<uint8_t>(rest_[4]), get32(rest_.substr(5, 4)),
-                     rest_.substr(9, size)});
+      out.push_back({static_cast<uint8_t>(rest_[3]), static_cast<uint8_t>(rest_[4]), get32(rest_.substr(5, 4)), rest_.substr(9, size)});
       rest_.erase(0, 9 + size);
     }
     return out;
@@ -428,22 +424,17 @@ class FrameReader {
         if ((each.flags & kEndStream) != 0) out += " end";
         for (const auto& [name, value] : inflate(each.payload)) out += " " + name + "=" + value;
         break;
-      case NGHTTP2_RST_STREAM:
-        out += std::string(" ") + nghttp2_http2_strerror(get32(each.payload));
-        break;
+      case NGHTTP2_RST_STREAM: out += std::string(" ") + nghttp2_http2_strerror(get32(each.payload)); break;
       case NGHTTP2_GOAWAY:
         out = std::string("GOAWAY ") + std::to_string(get32(each.payload) & 0x7fffffff) + " " +
               nghttp2_http2_strerror(get32(each.payload.substr(4)));
         break;
-      case NGHTTP2_WINDOW_UPDATE:
-        out += " " + std::to_string(get32(each.payload));
-        break;
+      case NGHTTP2_WINDOW_UPDATE: out += " " + std::to_string(get32(each.payload)); break;
       case NGHTTP2_SETTINGS:
       case NGHTTP2_PING:
         if ((each.flags & kAck) != 0) out += " ack";
         break;
-      default:
-        break;
+      default: break;
     }
     return out;
   }

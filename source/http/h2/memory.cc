@@ -29,7 +29,7 @@ constexpr uint32_t kLargest = 15;
 constexpr uint32_t kNoClass = 255;
 
 struct alignas(16) Piece {
-  uint64_t room;        // usable bytes
+  uint64_t room;  // usable bytes
   uint32_t size_class;
   uint32_t pad;
 };

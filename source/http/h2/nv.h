@@ -32,19 +32,15 @@ class NvList final {
         case HeaderId::kTransferEncoding:
         case HeaderId::kUpgrade:
         case HeaderId::kHttp2Settings:
-        case HeaderId::kHost:
-          return;
+        case HeaderId::kHost: return;
         case HeaderId::kTe:
           if (header.value() == "trailers") add(header.name(), header.value());
           return;
         // Values that never come back only churn the peer's table.
         case HeaderId::kRequestId:
         case HeaderId::kContentLength:
-        case HeaderId::kTraceparent:
-          add(header.name(), header.value(), false);
-          return;
-        default:
-          add(header.name(), header.value());
+        case HeaderId::kTraceparent: add(header.name(), header.value(), false); return;
+        default: add(header.name(), header.value());
       }
     });
   }

@@ -147,8 +147,8 @@ TEST(H2Pair, APausedReaderHoldsTheSenderAtItsWindow) {
   Exchange& exchange = pair.server.at(0);
   EXPECT_EQ(exchange.reply(200, {}, pattern(200000), false), Room::kFull);
   pair.run();
-  EXPECT_EQ(call.body, "");       // nothing is delivered to a paused sink
-  EXPECT_EQ(exchange.rooms, 0);   // more than half of the limit is still waiting
+  EXPECT_EQ(call.body, "");      // nothing is delivered to a paused sink
+  EXPECT_EQ(exchange.rooms, 0);  // more than half of the limit is still waiting
   call.stream->pause(false);
   pair.run();
   EXPECT_EQ(call.body.size(), 200000u);
@@ -380,13 +380,13 @@ TEST(H2Pair, KeepaliveAsksAgainAndNoticesSilence) {
     now += 10 * base::kSecond;
     EXPECT_TRUE(keepalive.onTime());
     EXPECT_EQ(keepalive.deadline(), now + 3 * base::kSecond);
-    pair.run();   // PING and its answer
+    pair.run();  // PING and its answer
     EXPECT_EQ(keepalive.deadline(), now + 10 * base::kSecond);
   }
   now += 10 * base::kSecond;
   EXPECT_TRUE(keepalive.onTime());
   now += 2 * base::kSecond;
-  EXPECT_TRUE(keepalive.onTime());   // not yet
+  EXPECT_TRUE(keepalive.onTime());  // not yet
   now += base::kSecond;
   EXPECT_FALSE(keepalive.onTime());
   EXPECT_EQ(keepalive.deadline(), 0);

@@ -152,7 +152,7 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   void emitEnd(ResetReason reason, std::string_view) override { sink_->onEnd(reason); }
   bool keepsRequestOpen() const override {
     if (!head_done_ || reason_ != ResetReason::kNone) return false;
-    if (head_->isConnect() || !head_->upgrade.empty()) return tunnel_;   // refused: nothing more is meant for anybody
+    if (head_->isConnect() || !head_->upgrade.empty()) return tunnel_;  // refused: nothing more is meant for anybody
     return head_->headers.get(HeaderId::kContentType).starts_with("application/grpc");
   }
 
@@ -162,7 +162,7 @@ class ServerCodec::Exchange final : public Stream, public ServerStream {
   std::string_view host_;
   bool has_authority_ = false;
   bool has_host_ = false;
-  bool tunnel_ = false;            // an upgrade or CONNECT that was accepted
+  bool tunnel_ = false;  // an upgrade or CONNECT that was accepted
 };
 
 ServerCodec::ServerCodec(const Settings& settings, Counters& counters, ServerCodecSink& sink, const base::Nanos& now)

@@ -231,9 +231,8 @@ TEST(H2Server, AHeadOverALimitIsAnswered431) {
   for (int i = 0; i < 200; ++i) cookies.emplace_back("cookie", "a=" + std::to_string(i));
   Fields big = request();
   for (int i = 0; i < 10; ++i) big.emplace_back("x-" + std::to_string(i), std::string(7000, 'v'));
-  const std::pair<Fields, std::string_view> cases[] = {{many, "http2.too_many_headers"},
-                                                       {cookies, "http2.too_many_headers"},
-                                                       {big, "http2.header_list_size_too_large"}};
+  const std::pair<Fields, std::string_view> cases[] = {
+      {many, "http2.too_many_headers"}, {cookies, "http2.too_many_headers"}, {big, "http2.header_list_size_too_large"}};
   for (const auto& [fields, details] : cases) {
     SCOPED_TRACE(std::string(details));
     for (const bool last : {true, false}) {
@@ -242,8 +241,8 @@ TEST(H2Server, AHeadOverALimitIsAnswered431) {
       std::string wire;
       for (size_t at = 0; at < bytes.size(); at += 16000) {
         const bool ends = at + 16000 >= bytes.size();
-        wire += frame(at == 0 ? NGHTTP2_HEADERS : NGHTTP2_CONTINUATION,
-                      (ends ? kEndHeaders : 0) | (at == 0 && last ? kEndStream : 0), 1, bytes.substr(at, 16000));
+        wire += frame(at == 0 ? NGHTTP2_HEADERS : NGHTTP2_CONTINUATION, (ends ? kEndHeaders : 0) | (at == 0 && last ? kEndStream : 0), 1,
+                      bytes.substr(at, 16000));
       }
       peer.send(wire);
       EXPECT_EQ(peer.server.at(0).head, nullptr);
@@ -435,7 +434,7 @@ TEST(H2Server, AnOwnerThatLeftItsResponseToGoOutHearsNothingMore) {
   peer.send(headersFrame(1, request("POST"), false));
   Exchange& exchange = peer.server.at(0);
   EXPECT_EQ(exchange.reply(200, {}, std::string(1000, 'a')), Room::kFull);
-  exchange.reset(ResetReason::kNone);   // complete: it goes out first
+  exchange.reset(ResetReason::kNone);  // complete: it goes out first
   peer.collect();
   EXPECT_TRUE(peer.wrote("DATA 1 1000 end"));
   EXPECT_EQ(exchange.rooms, 0);

@@ -40,9 +40,7 @@ std::string_view codeDetails(uint32_t code) {
 // nghttp2's callbacks; `user` is the Session.
 struct Callbacks {
   static Session& session(void* user) { return *static_cast<Session*>(user); }
-  static Stream* stream(nghttp2_session* raw, int32_t id) {
-    return static_cast<Stream*>(nghttp2_session_get_stream_user_data(raw, id));
-  }
+  static Stream* stream(nghttp2_session* raw, int32_t id) { return static_cast<Stream*>(nghttp2_session_get_stream_user_data(raw, id)); }
   static int verdict(const Session& session) { return session.failure_.empty() ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE; }
 
   static int onBeginFrame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user) {
@@ -81,8 +79,7 @@ struct Callbacks {
     return verdict(self);
   }
 
-  static int onHeader(nghttp2_session* raw, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value,
-                      uint8_t, void* user) {
+  static int onHeader(nghttp2_session* raw, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t, void* user) {
     Session& self = session(user);
     // A look-up for each block, not for each field.
     Stream* found = self.block_stream_;
@@ -97,8 +94,7 @@ struct Callbacks {
     const Settings& limits = self.settings_;
     if (found->block_count_ > limits.max_header_count || found->block_bytes_ > limits.max_header_bytes) {
       if (found->block_fault_.empty()) {
-        found->block_fault_ = found->block_count_ > limits.max_header_count ? "http2.too_many_headers"
-                                                                             : "http2.header_list_size_too_large";
+        found->block_fault_ = found->block_count_ > limits.max_header_count ? "http2.too_many_headers" : "http2.header_list_size_too_large";
         ++self.counters_.header_overflow;
       }
       // The table must be kept in step, so the rest is decoded and dropped; but not for ever.
@@ -108,11 +104,8 @@ struct Callbacks {
       return verdict(self);
     }
     switch (found->onField(name_view, value_view, nghttp2_rcbuf_is_static(name) != 0, nghttp2_rcbuf_is_static(value) != 0)) {
-      case Stream::Field::kKeep:
-        return 0;
-      case Stream::Field::kMalformed:
-        self.malformed(*found, kInvalidField);
-        break;
+      case Stream::Field::kKeep: return 0;
+      case Stream::Field::kMalformed: self.malformed(*found, kInvalidField); break;
       case Stream::Field::kRejected:
         ++self.counters_.requests_rejected_with_underscores_in_headers;
         self.malformed(*found, "http2.unexpected_underscore");
@@ -166,9 +159,7 @@ struct Callbacks {
   static int onFrame(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     Session& self = session(user);
     switch (frame->hd.type) {
-      case NGHTTP2_HEADERS:
-        onHeadersEnd(self, stream(raw, frame->hd.stream_id), (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0);
-        break;
+      case NGHTTP2_HEADERS: onHeadersEnd(self, stream(raw, frame->hd.stream_id), (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0); break;
       case NGHTTP2_DATA: {
         // Payload of nothing but padding is as empty as no payload.
         const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
@@ -208,11 +199,8 @@ struct Callbacks {
         }
         self.sent_since_ping_ = false;
         break;
-      case NGHTTP2_GOAWAY:
-        self.onPeerGoAway();
-        break;
-      default:
-        break;
+      case NGHTTP2_GOAWAY: self.onPeerGoAway(); break;
+      default: break;
     }
     return verdict(self);
   }
@@ -241,9 +229,7 @@ struct Callbacks {
   static int onFrameSend(nghttp2_session* raw, const nghttp2_frame* frame, void* user) {
     Session& self = session(user);
     switch (frame->hd.type) {
-      case NGHTTP2_DATA:
-        ++self.data_frames_out_;
-        [[fallthrough]];
+      case NGHTTP2_DATA: ++self.data_frames_out_; [[fallthrough]];
       case NGHTTP2_HEADERS: {
         self.sent_since_ping_ = true;
         Stream* found = stream(raw, frame->hd.stream_id);
@@ -251,9 +237,7 @@ struct Callbacks {
         if (frame->hd.type == NGHTTP2_HEADERS) self.unpin(frame->hd.stream_id, found);
         break;
       }
-      case NGHTTP2_RST_STREAM:
-        ++self.counters_.tx_reset;
-        break;
+      case NGHTTP2_RST_STREAM: ++self.counters_.tx_reset; break;
       case NGHTTP2_GOAWAY:
         ++self.counters_.goaway_sent;
         // nghttp2's own verdict on the peer.
@@ -262,8 +246,7 @@ struct Callbacks {
           self.failure_ = codeDetails(frame->goaway.error_code);
         }
         break;
-      default:
-        break;
+      default: break;
     }
     return 0;
   }
@@ -277,8 +260,8 @@ struct Callbacks {
     return 0;
   }
 
-  static ssize_t onRead(nghttp2_session* raw, int32_t id, uint8_t* to, size_t most, uint32_t* flags,
-                        nghttp2_data_source* source, void* user) {
+  static ssize_t onRead(nghttp2_session* raw, int32_t id, uint8_t* to, size_t most, uint32_t* flags, nghttp2_data_source* source,
+                        void* user) {
     Session& self = session(user);
     auto& from = *static_cast<Stream*>(source->ptr);
     if (self.out_->size() >= Session::kOutBudget) return NGHTTP2_ERR_PAUSE;
@@ -304,8 +287,7 @@ struct Callbacks {
     return static_cast<ssize_t>(n);
   }
 
-  static int onSendData(nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t size, nghttp2_data_source* source,
-                        void* user) {
+  static int onSendData(nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t size, nghttp2_data_source* source, void* user) {
     Session& self = session(user);
     auto& from = *static_cast<Stream*>(source->ptr);
     OUTRIDER_CHECK(from.out_.size() >= size);
@@ -441,8 +423,8 @@ void Stream::setPaused(bool on) {
   }
 }
 
-Stream::Field Stream::keepField(HeaderMap& map, std::string_view name, std::string_view value, bool static_name,
-                                bool static_value, bool trailer) {
+Stream::Field Stream::keepField(HeaderMap& map, std::string_view name, std::string_view value, bool static_name, bool static_value,
+                                bool trailer) {
   const HeaderId id = headerId(name);
   if (id == HeaderId::kHttp2Settings) return Field::kKeep;  // means nothing here, and never goes on
   if (trailer && (headerPolicy(id) & kNoTrailer) != 0) return Field::kMalformed;
@@ -601,20 +583,14 @@ Feed Session::feedBytes(base::Buffer& in) {
 void Session::eat(std::string_view bytes) {
   if (bytes.empty() || broken()) return;
   const ssize_t eaten = nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-  if (eaten >= 0) return;   // all: no callback of ours pauses it
+  if (eaten >= 0) return;  // all: no callback of ours pauses it
   switch (eaten) {
-    case NGHTTP2_ERR_FLOODED:
-      fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.outbound_control_flood", &counters_.outbound_control_flood);
-      break;
+    case NGHTTP2_ERR_FLOODED: fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.outbound_control_flood", &counters_.outbound_control_flood); break;
     case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS:
       fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.too_many_header_frames", &counters_.too_many_header_frames);
       break;
-    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
-      fail(NGHTTP2_PROTOCOL_ERROR, "http2.bad_preface", nullptr);
-      break;
-    default:
-      fail(NGHTTP2_INTERNAL_ERROR, "http2.unknown.nghttp2.error", nullptr);
-      break;
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC: fail(NGHTTP2_PROTOCOL_ERROR, "http2.bad_preface", nullptr); break;
+    default: fail(NGHTTP2_INTERNAL_ERROR, "http2.unknown.nghttp2.error", nullptr); break;
   }
 }
 
@@ -717,8 +693,8 @@ void Session::goAway(bool notice) {
   if (notice) {
     nghttp2_submit_shutdown_notice(session_);
   } else {
-    nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, server_ ? nghttp2_session_get_last_proc_stream_id(session_) : 0,
-                          NGHTTP2_NO_ERROR, nullptr, 0);
+    nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE, server_ ? nghttp2_session_get_last_proc_stream_id(session_) : 0, NGHTTP2_NO_ERROR,
+                          nullptr, 0);
   }
   emitOutput();
 }
@@ -760,8 +736,7 @@ bool Session::submitRequest(Stream& stream, std::span<nghttp2_nv> fields, bool l
   nghttp2_data_provider body{};
   body.source.ptr = &stream;
   body.read_callback = Callbacks::onRead;
-  const int32_t id =
-      nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), last ? nullptr : &body, &stream);
+  const int32_t id = nghttp2_submit_request(session_, nullptr, fields.data(), fields.size(), last ? nullptr : &body, &stream);
   if (id < 0) return false;
   stream.id_ = id;
   stream.head_sent_ = true;
@@ -849,11 +824,11 @@ void Session::closeStream(Stream& stream, uint32_t code) {
       if (stream.remote_code_ == NGHTTP2_REFUSED_STREAM) {
         reason = ResetReason::kRemoteRefused;
       } else if (!server_ && stream.remote_code_ == NGHTTP2_PROTOCOL_ERROR) {
-        reason = ResetReason::kProtocolError;   // an upstream that calls us wrong, as Envoy has it
+        reason = ResetReason::kProtocolError;  // an upstream that calls us wrong, as Envoy has it
       } else if (stream.remote_code_ != NGHTTP2_NO_ERROR || !stream.remote_done_ || (server_ && !stream.local_done_)) {
         reason = ResetReason::kRemoteReset;
       }
-      details = reason == ResetReason::kRemoteRefused  ? kRefused
+      details = reason == ResetReason::kRemoteRefused   ? kRefused
                 : reason == ResetReason::kProtocolError ? std::string_view()
                                                         : "http2.remote_reset";
     } else if (!server_ && (code == NGHTTP2_REFUSED_STREAM || stream.unsent_)) {
@@ -870,7 +845,7 @@ void Session::closeStream(Stream& stream, uint32_t code) {
     }
   }
   if (reason != ResetReason::kNone) {
-    if (!server_ && !stream.in_.empty() && !stream.paused_) {   // what came before the answer broke off
+    if (!server_ && !stream.in_.empty() && !stream.paused_) {  // what came before the answer broke off
       stream.uncredited_ += stream.in_.size();
       stream.emitData(stream.in_, false);
       stream.in_.clear();
@@ -937,9 +912,7 @@ bool Session::countFrame(uint8_t type, uint8_t flags, size_t length, int32_t id)
       countEmpty(length == 0 && (flags & NGHTTP2_FLAG_END_STREAM) == 0);
       if (server_) checkOrder(id);
       break;
-    case NGHTTP2_CONTINUATION:
-      countEmpty(length == 0);
-      break;
+    case NGHTTP2_CONTINUATION: countEmpty(length == 0); break;
     case NGHTTP2_PRIORITY:
       if (id == 0) fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);
       [[fallthrough]];
@@ -949,21 +922,16 @@ bool Session::countFrame(uint8_t type, uint8_t flags, size_t length, int32_t id)
       }
       break;
     case NGHTTP2_WINDOW_UPDATE:
-      if (++window_updates_ >
-          5 + 2 * (streams_seen_ + uint64_t{settings_.max_window_updates_per_data_frame} * data_frames_out_)) {
-        fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.inbound_window_update_frames_flood",
-             &counters_.inbound_window_update_frames_flood);
+      if (++window_updates_ > 5 + 2 * (streams_seen_ + uint64_t{settings_.max_window_updates_per_data_frame} * data_frames_out_)) {
+        fail(NGHTTP2_ENHANCE_YOUR_CALM, "http2.inbound_window_update_frames_flood", &counters_.inbound_window_update_frames_flood);
       }
       break;
     case NGHTTP2_RST_STREAM:
     case NGHTTP2_SETTINGS:
     case NGHTTP2_PUSH_PROMISE:
     case NGHTTP2_PING:
-    case NGHTTP2_GOAWAY:
-      break;
-    default:
-      glitch();
-      break;
+    case NGHTTP2_GOAWAY: break;
+    default: glitch(); break;
   }
   return failure_.empty();
 }
@@ -1044,11 +1012,11 @@ Session::Scan Session::scanFrames(std::string_view bytes) {
     if ((message && (at(4) & NGHTTP2_FLAG_END_STREAM) != 0) || (type == NGHTTP2_RST_STREAM && length == 4)) {
       ended_by_peer_[ended_by_peer_count_++ % std::size(ended_by_peer_)] = id;
     }
-    if (n < 9) {   // the beginning of this head was held back
+    if (n < 9) {  // the beginning of this head was held back
       scan.held_size = 9 - n;
       std::memcpy(scan.held, scan_, scan.held_size);
     }
-    if (type == NGHTTP2_PRIORITY && length >= 5) continue;   // its dependency as well
+    if (type == NGHTTP2_PRIORITY && length >= 5) continue;  // its dependency as well
     scan_left_ = length;
     scan_have_ = 0;
   }
@@ -1070,7 +1038,7 @@ void Session::act(const Scan& scan) {
     case Scan::Event::kClosed: return fail(NGHTTP2_STREAM_CLOSED, codeDetails(NGHTTP2_STREAM_CLOSED), nullptr);
     case Scan::Event::kGoAway: return glitch();
     case Scan::Event::kDependsOnItself:
-      if (scan.id > last_inbound_id_) {   // an idle stream cannot be reset
+      if (scan.id > last_inbound_id_) {  // an idle stream cannot be reset
         return fail(NGHTTP2_PROTOCOL_ERROR, codeDetails(NGHTTP2_PROTOCOL_ERROR), nullptr);
       }
       nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, scan.id, NGHTTP2_PROTOCOL_ERROR);

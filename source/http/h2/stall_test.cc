@@ -47,7 +47,7 @@ TEST(H2Stall, TwoUsersSecretsNeverMix) {
       wide.stream_buffer_limit = 4000;
       wide.resets.burst = 0;
       Pair pair(wide, small);
-      std::vector<size_t> users;                // by call
+      std::vector<size_t> users;  // by call
       std::vector<std::string> posted, answers;
       std::vector<bool> answered;
       base::Buffer to_server, to_client;
@@ -120,8 +120,10 @@ TEST(H2Stall, TwoUsersSecretsNeverMix) {
           case 9: {
             if (pair.server.count() == 0) break;
             Exchange& exchange = pair.server.at(random() % pair.server.count());
-            if (exchange.ended) exchange.letGo();
-            else if (exchange.stream != nullptr) exchange.stream->pause(random() % 2 == 0);
+            if (exchange.ended)
+              exchange.letGo();
+            else if (exchange.stream != nullptr)
+              exchange.stream->pause(random() % 2 == 0);
             break;
           }
         }

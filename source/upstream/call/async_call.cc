@@ -126,7 +126,7 @@ void AsyncCall::work() {
   } else if (timed_out_) {
     finish(End::kTimeout);
   }
-  owner_.onCall(*this);   // last: it may destroy the call
+  owner_.onCall(*this);  // last: it may destroy the call
 }
 
 std::string_view AsyncCall::failure() const {

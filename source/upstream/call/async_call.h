@@ -25,18 +25,18 @@ class AsyncCallOwner {
 class AsyncCall final : private AttemptOwner {
  public:
   struct Options {
-    base::Nanos timeout = 0;                   // from start to the response's end; 0: none
-    size_t most_response = 1024 * 1024;        // of body that the owner has not taken; more ends the call
-    size_t buffer_limit = 64 * 1024;           // of request bytes that wait: send() answers kFull above it
+    base::Nanos timeout = 0;             // from start to the response's end; 0: none
+    size_t most_response = 1024 * 1024;  // of body that the owner has not taken; more ends the call
+    size_t buffer_limit = 64 * 1024;     // of request bytes that wait: send() answers kFull above it
     bool high_priority = false;
   };
   enum class End : uint8_t {
-    kNone,        // under way
-    kComplete,    // the whole response is here, whatever its status
-    kNoHost,      // no healthy host
-    kOverflow,    // a circuit breaker
-    kConnect,     // no connection could be made
-    kReset,       // the connection or the stream broke
+    kNone,      // under way
+    kComplete,  // the whole response is here, whatever its status
+    kNoHost,    // no healthy host
+    kOverflow,  // a circuit breaker
+    kConnect,   // no connection could be made
+    kReset,     // the connection or the stream broke
     kTimeout,
     kTooBig,
   };
@@ -50,19 +50,19 @@ class AsyncCall final : private AttemptOwner {
   http::RequestHead& head() { return *head_; }
   base::Arena& arena() { return *arena_; }
 
-  void start(bool last);                       // `last`: no body
+  void start(bool last);  // `last`: no body
   http::Room send(base::Buffer& data, bool last);
-  void cancel();                               // no further onCall()
+  void cancel();  // no further onCall()
 
   End end() const { return end_; }
   bool ended() const { return end_ != End::kNone; }
   uint16_t status() const { return attempt_ == nullptr || attempt_->head() == nullptr ? 0 : attempt_->head()->status; }
   const http::ResponseHead* response() const { return attempt_ == nullptr ? nullptr : attempt_->head(); }
   const http::HeaderMap* trailers() const { return attempt_ == nullptr ? nullptr : attempt_->trailers(); }
-  base::Buffer& body() { return body_; }       // take from it what you have read
-  bool writable() const { return !full_ && !ended(); }   // false: wait for an onCall() after which it is true
+  base::Buffer& body() { return body_; }                // take from it what you have read
+  bool writable() const { return !full_ && !ended(); }  // false: wait for an onCall() after which it is true
   const Host* host() const { return attempt_ == nullptr ? nullptr : attempt_->host(); }
-  bool sent() const { return attempt_ != nullptr && attempt_->requestSent(); }   // it has, or had, a connection
+  bool sent() const { return attempt_ != nullptr && attempt_->requestSent(); }  // it has, or had, a connection
   // For logs: "overflow", "delayed connect error: Connection refused"; empty after kComplete.
   std::string_view failure() const;
   event::Loop& loop() { return loop_; }
@@ -70,7 +70,7 @@ class AsyncCall final : private AttemptOwner {
  private:
   void onAttempt(Attempt& attempt) override;
   void onTimeout();
-  void work();                                 // deferred
+  void work();  // deferred
   void finish(End end);
 
   event::Loop& loop_;
@@ -79,7 +79,7 @@ class AsyncCall final : private AttemptOwner {
   base::LocalRef<Cluster> cluster_;
   base::Arena* const arena_;
   http::RequestHead* const head_;
-  Attempt* attempt_ = nullptr;                 // in the arena
+  Attempt* attempt_ = nullptr;  // in the arena
   base::Buffer body_;
   event::Deferred work_;
   event::Timer timeout_;

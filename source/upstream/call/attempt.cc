@@ -128,7 +128,7 @@ void Attempt::abandon() {
     const ClusterStats& stats = cluster_->part().stats;
     if (protocol_ == http::Protocol::kHttp2) {
       stats.inc(ClusterStat::kUpstreamRqTxReset);
-    } else {   // HTTP/1 has no resets: its connection goes
+    } else {  // HTTP/1 has no resets: its connection goes
       stats.inc(ClusterStat::kUpstreamCxDestroyWithActiveRq);
       stats.inc(ClusterStat::kUpstreamCxDestroyLocalWithActiveRq);
     }
@@ -139,7 +139,7 @@ void Attempt::abandon() {
 
 void Attempt::fail(ResetReason reason, std::string_view transport_failure) {
   failure_ = reason;
-  pool_ready_at_ = cluster_->loop().now();                 // or would have been
+  pool_ready_at_ = cluster_->loop().now();  // or would have been
   transport_failure_ = arena_.copy(transport_failure);
   stream_ = nullptr;
   if (host_ != nullptr) host_->stats.rq_error.fetch_add(1, std::memory_order_relaxed);

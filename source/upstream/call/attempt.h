@@ -33,9 +33,9 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
  public:
   struct Options {
     bool high_priority = false;
-    bool fresh = false;                                    // a connection that has served nobody, if one may be made
-    size_t buffer_limit = 64 * 1024;                       // of bytes that wait in either direction
-    http::Protocol downstream = http::Protocol::kHttp11;   // for clusters that follow the client's protocol
+    bool fresh = false;                                   // a connection that has served nobody, if one may be made
+    size_t buffer_limit = 64 * 1024;                      // of bytes that wait in either direction
+    http::Protocol downstream = http::Protocol::kHttp11;  // for clusters that follow the client's protocol
   };
   Attempt(Cluster& cluster, base::Arena& arena, AttemptOwner& owner, const Options& options);
   ~Attempt();
@@ -49,7 +49,7 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   [[nodiscard]] http::Room sendData(base::Buffer& data, bool last);
   void sendTrailers(const http::HeaderMap& trailers);
   void pauseResponse(bool on);
-  void abandon();                                          // gives up; no further event
+  void abandon();  // gives up; no further event
 
   enum class Phase : uint8_t { kNew, kQueued, kStreaming, kDone };
   Phase phase() const { return phase_; }
@@ -63,16 +63,16 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   // be sent again.
   bool unprocessed() const;
   bool goneAway() const;
-  bool requestSent() const { return request_sent_; }       // at least its head was handed to a connection
+  bool requestSent() const { return request_sent_; }  // at least its head was handed to a connection
 
   http::ResponseHead* head() { return head_; }
   uint16_t informational() const { return informational_; }  // status of the last 1xx, 0: none
   http::ResponseHead* takeInformational() { return std::exchange(informational_head_, nullptr); }
   http::Pipe& body() { return body_; }
-  void bodyTaken();                                        // after draining body(): the source may go on
+  void bodyTaken();  // after draining body(): the source may go on
   http::HeaderMap* trailers() { return trailers_; }
-  bool ended() const { return response_ended_; }           // the whole response is here
-  [[nodiscard]] bool takeRoom() { return std::exchange(room_, false); }   // request bytes may go on
+  bool ended() const { return response_ended_; }                         // the whole response is here
+  [[nodiscard]] bool takeRoom() { return std::exchange(room_, false); }  // request bytes may go on
 
   // After done() without ended():
   http::ResetReason failure() const { return failure_; }
@@ -108,10 +108,10 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   const http::RequestHead* request_ = nullptr;
   const http::HeaderMap* request_trailers_ = nullptr;
   http::ClientStream* stream_ = nullptr;
-  PoolConnection* connection_ = nullptr;                   // while streaming
-  base::Buffer waiting_;                                   // request bytes before there is a stream
+  PoolConnection* connection_ = nullptr;  // while streaming
+  base::Buffer waiting_;                  // request bytes before there is a stream
   bool request_last_ = false;
-  bool head_last_ = false;                                 // the request was its head alone
+  bool head_last_ = false;  // the request was its head alone
   bool waiting_full_ = false;
 
   http::ResponseHead* head_ = nullptr;
@@ -130,8 +130,8 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   bool owner_paused_ = false;
   bool stream_paused_ = false;
   bool counted_load_ = false, counted_active_ = false;
-  bool reused_ = false;                                    // its connection had served, or waited to, before
-  bool permit_ = false, permit_counted_ = false;           // of the requests breaker
+  bool reused_ = false;                           // its connection had served, or waited to, before
+  bool permit_ = false, permit_counted_ = false;  // of the requests breaker
   bool pending_permit_ = false, pending_counted_ = false;
 
   // Of the connection that served it, kept for logs.
@@ -140,7 +140,7 @@ class Attempt final : public http::ResponseSink, public base::TaggedNode<Pending
   http::Protocol protocol_ = http::Protocol::kHttp11;
   bool has_protocol_ = false;
   base::Nanos pool_ready_at_ = 0, sent_at_ = 0;
-  uint64_t wire_sent_ = 0, wire_received_ = 0;             // HTTP/1: the connection's when it began, then the exchange's own
+  uint64_t wire_sent_ = 0, wire_received_ = 0;  // HTTP/1: the connection's when it began, then the exchange's own
 };
 
 }  // namespace outrider::upstream

@@ -87,7 +87,7 @@ bool GrpcCall::next(base::Buffer& message) {
 
 void GrpcCall::onCall(AsyncCall& call) {
   if (call.ended() && !ended_) conclude();
-  owner_.onGrpc(*this);   // last: it may destroy the call
+  owner_.onGrpc(*this);  // last: it may destroy the call
 }
 
 void GrpcCall::conclude() {
@@ -117,7 +117,7 @@ void GrpcCall::conclude() {
   }
   const http::HeaderMap& head = call_.response()->headers;
   const http::HeaderMap* from = call_.trailers();
-  if (from == nullptr || !from->has(http::HeaderId::kGrpcStatus)) from = &head;   // an answer without messages has it here
+  if (from == nullptr || !from->has(http::HeaderId::kGrpcStatus)) from = &head;  // an answer without messages has it here
   if (!from->has(http::HeaderId::kGrpcStatus)) {
     const uint16_t http_status = call_.response()->status;
     status_ = http_status == 200 ? GrpcStatus::kUnknown : grpcStatusOfHttp(http_status);

@@ -26,27 +26,27 @@ class GrpcCallOwner {
 class GrpcCall final : private AsyncCallOwner {
  public:
   struct Options {
-    base::Nanos timeout = 0;                   // of the whole call, told to the server, too; 0: none
-    size_t most_message = 1024 * 1024;         // from the server
-    size_t buffer_limit = 64 * 1024;           // of messages that wait to be written: send() answers kFull above it
+    base::Nanos timeout = 0;            // of the whole call, told to the server, too; 0: none
+    size_t most_message = 1024 * 1024;  // from the server
+    size_t buffer_limit = 64 * 1024;    // of messages that wait to be written: send() answers kFull above it
   };
   GrpcCall(Cluster& cluster, GrpcCallOwner& owner, const Options& options);
 
-  http::RequestHead& head() { return call_.head(); }          // before start(): metadata, authority
+  http::RequestHead& head() { return call_.head(); }  // before start(): metadata, authority
   base::Arena& arena() { return call_.arena(); }
-  void start(std::string_view path);           // "/package.Service/Method"
+  void start(std::string_view path);  // "/package.Service/Method"
   http::Room send(std::string_view message);
-  void finish();                               // no more messages from here
-  void cancel();                               // no further onGrpc()
+  void finish();  // no more messages from here
+  void cancel();  // no further onGrpc()
 
-  bool next(base::Buffer& message);            // the next message from the server; false: none now
-  bool answered() const { return call_.response() != nullptr; }   // the server sent its head
+  bool next(base::Buffer& message);                              // the next message from the server; false: none now
+  bool answered() const { return call_.response() != nullptr; }  // the server sent its head
   bool ended() const { return ended_; }
-  GrpcStatus status() const { return status_; }                   // once ended
-  const std::string& message() const { return message_; }         // grpc-message, or why there is no status
+  GrpcStatus status() const { return status_; }            // once ended
+  const std::string& message() const { return message_; }  // grpc-message, or why there is no status
   bool writable() const { return !ended_ && call_.writable(); }
   const Host* host() const { return call_.host(); }
-  bool sent() const { return call_.sent(); }                      // it has, or had, a connection
+  bool sent() const { return call_.sent(); }  // it has, or had, a connection
 
  private:
   void onCall(AsyncCall& call) override;
@@ -59,7 +59,7 @@ class GrpcCall final : private AsyncCallOwner {
   std::string message_;
   GrpcStatus status_ = GrpcStatus::kUnknown;
   bool finished_ = false;
-  bool broken_ = false;                        // the server's frames are wrong
+  bool broken_ = false;  // the server's frames are wrong
   bool ended_ = false;
 };
 

@@ -19,10 +19,10 @@ void appendGrpcMessage(std::string_view message, base::Buffer& out);
 class GrpcReader final {
  public:
   enum class Next : uint8_t {
-    kMore,         // no whole message yet
+    kMore,  // no whole message yet
     kMessage,
-    kTooBig,       // above the limit; nothing more can be read
-    kCompressed,   // no encoding was offered, so the peer is wrong; nothing more can be read
+    kTooBig,      // above the limit; nothing more can be read
+    kCompressed,  // no encoding was offered, so the peer is wrong; nothing more can be read
   };
   explicit GrpcReader(size_t most) : most_(most) {}
   // Moves the next message's bytes from `in` to `out` (which is cleared first).

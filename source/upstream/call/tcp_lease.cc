@@ -111,14 +111,12 @@ void TcpLease::onClosed(net::CloseReason reason) {
   stats.inc(remote ? ClusterStat::kUpstreamCxDestroyRemote : ClusterStat::kUpstreamCxDestroyLocal);
   stats.inc(ClusterStat::kUpstreamCxRxBytesTotal, static_cast<int64_t>(connection_->bytesRead()));
   stats.inc(ClusterStat::kUpstreamCxTxBytesTotal, static_cast<int64_t>(connection_->bytesWritten()));
-  stats.record(ClusterStat::kUpstreamCxLengthMs,
-               static_cast<uint64_t>((cluster_->loop().now() - connection_->startedAt()) / base::kMilli));
+  stats.record(ClusterStat::kUpstreamCxLengthMs, static_cast<uint64_t>((cluster_->loop().now() - connection_->startedAt()) / base::kMilli));
   if (connected_) {
     stats.dec(ClusterStat::kUpstreamRqActive);
     if (owner_ != nullptr) {
       stats.inc(ClusterStat::kUpstreamCxDestroyWithActiveRq);
-      stats.inc(remote ? ClusterStat::kUpstreamCxDestroyRemoteWithActiveRq
-                       : ClusterStat::kUpstreamCxDestroyLocalWithActiveRq);
+      stats.inc(remote ? ClusterStat::kUpstreamCxDestroyRemoteWithActiveRq : ClusterStat::kUpstreamCxDestroyLocalWithActiveRq);
     }
   } else if (reason != net::CloseReason::kLocal) {
     stats.inc(ClusterStat::kUpstreamCxConnectFail);

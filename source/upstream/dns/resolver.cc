@@ -14,8 +14,8 @@ namespace outrider::upstream::dns {
 // One lookup: perhaps two questions (one family, then the other).
 struct Lookup {
   Channel* channel;
-  Query* query;                          // null: nobody waits any more
-  int second_family = -1;                // AF_*: asked when the first gives nothing
+  Query* query;            // null: nobody waits any more
+  int second_family = -1;  // AF_*: asked when the first gives nothing
   Answer answer;
 };
 
@@ -52,7 +52,7 @@ class Channel final {
     }
   }
   ~Channel() {
-    if (channel_ != nullptr) ares_destroy(channel_);   // ends every lookup
+    if (channel_ != nullptr) ares_destroy(channel_);  // ends every lookup
     for (Lookup* lookup : done_) delete lookup;
     for (auto& [fd, watch] : watches_) loop_.remove(fd, *watch);
   }
@@ -187,7 +187,7 @@ class Channel final {
   event::Timer timer_;
   event::Deferred deliver_;
   std::unordered_map<int, std::unique_ptr<Watch>> watches_;
-  std::vector<std::unique_ptr<Watch>> old_;       // may be up the stack; destroyed by deliver()
+  std::vector<std::unique_ptr<Watch>> old_;  // may be up the stack; destroyed by deliver()
   std::vector<Lookup*> done_, again_;
 };
 
@@ -210,7 +210,8 @@ void Channel::deliver() {
   }
 }
 
-Resolver::Resolver(event::Loop& loop, const config::DnsSpec& spec) : loop_(loop), spec_(spec), channel_(std::make_unique<Channel>(loop, spec)) {}
+Resolver::Resolver(event::Loop& loop, const config::DnsSpec& spec)
+    : loop_(loop), spec_(spec), channel_(std::make_unique<Channel>(loop, spec)) {}
 
 Resolver::~Resolver() = default;
 

@@ -21,13 +21,13 @@ struct Answer {
 class Query;
 class QueryOwner {
  public:
-  virtual void onAnswer(Query& query, const Answer& answer) = 0;   // must not destroy the query
+  virtual void onAnswer(Query& query, const Answer& answer) = 0;  // must not destroy the query
 
  protected:
   ~QueryOwner() = default;
 };
 
-class Channel;   // one c-ares channel
+class Channel;  // one c-ares channel
 struct Lookup;
 
 class Resolver final {
@@ -62,8 +62,8 @@ class Query final {
   QueryOwner& owner_;
   const std::string name_;
   event::Timer timer_;
-  Lookup* pending_ = nullptr;            // the one under way; a Channel's
-  uint64_t random_;                      // spreads refreshes, nothing more
+  Lookup* pending_ = nullptr;  // the one under way; a Channel's
+  uint64_t random_;            // spreads refreshes, nothing more
   uint32_t failures_ = 0;
 };
 

@@ -45,7 +45,9 @@ class Session final : public net::ConnectionSink, public http::ClientCodecSink, 
     head->path = spec.path;
     head->scheme = checker_.part_.transport != nullptr && checker_.part_.transport->secure() ? "https" : "http";
     const std::string& per_host = checker_.host_.endpoint.check_hostname;
-    head->authority = !per_host.empty() ? std::string_view(per_host) : !spec.host.empty() ? std::string_view(spec.host) : checker_.part_.name;
+    head->authority = !per_host.empty()    ? std::string_view(per_host)
+                      : !spec.host.empty() ? std::string_view(spec.host)
+                                           : checker_.part_.name;
     head->headers.add("user-agent", "Envoy/HC");
     for (const auto& [name, value] : spec.headers_to_add) head->headers.add(name, value);
     for (const std::string& name : spec.headers_to_remove) head->headers.remove(std::string_view(name));
@@ -71,7 +73,7 @@ class Session final : public net::ConnectionSink, public http::ClientCodecSink, 
       codec_ = std::make_unique<http::h1::ClientCodec>(settings_.h1, h1_counters_, *this, connection_->out());
     }
     connection_->markDirty();
-    checker_.loop_.defer(checker_.settle_);   // the request goes out of another event
+    checker_.loop_.defer(checker_.settle_);  // the request goes out of another event
   }
   void onBytes(base::Buffer& in, bool eof) override {
     const HealthCheckSpec& spec = checker_.spec_;
@@ -109,7 +111,7 @@ class Session final : public net::ConnectionSink, public http::ClientCodecSink, 
   void onClosed(net::CloseReason) override {
     spent_ = true;
     if (codec_ != nullptr) codec_->resetAll(ResetReason::kConnectionClosed);
-    checker_.finish(false, true, false);      // says nothing when the check has ended
+    checker_.finish(false, true, false);  // says nothing when the check has ended
   }
 
   // ---- of the codec ----
@@ -136,7 +138,8 @@ class Session final : public net::ConnectionSink, public http::ClientCodecSink, 
       return;
     }
     const auto within = [this](const std::vector<config::StatusRange>& ranges) {
-      return std::any_of(ranges.begin(), ranges.end(), [this](const auto& range) { return range.first <= status_ && status_ <= range.last; });
+      return std::any_of(ranges.begin(), ranges.end(),
+                         [this](const auto& range) { return range.first <= status_ && status_ <= range.last; });
     };
     const bool ok = within(checker_.spec_.expected);
     checker_.finish(ok, false, !ok && within(checker_.spec_.retriable));

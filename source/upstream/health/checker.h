@@ -20,7 +20,7 @@ class CheckerOwner {
   ~CheckerOwner() = default;
 };
 
-class Session;   // the exchange under way
+class Session;  // the exchange under way
 
 class Checker final {
  public:
@@ -31,13 +31,13 @@ class Checker final {
   void start();
   bool firstDone() const { return first_done_; }
   bool healthy() const { return healthy_; }
-  bool timedOut() const { return timed_out_; }     // the last check did
+  bool timedOut() const { return timed_out_; }  // the last check did
 
  private:
   friend class Session;
   enum class Phase : uint8_t { kWaiting, kChecking, kEnding };
   void check();
-  void finish(bool ok, bool network_failure, bool retriable);   // records; settle() does the rest later in the turn
+  void finish(bool ok, bool network_failure, bool retriable);  // records; settle() does the rest later in the turn
   void onTimeout();
   void settle();
   base::Nanos interval();
@@ -58,8 +58,8 @@ class Checker final {
   Phase phase_ = Phase::kWaiting;
   bool healthy_;
   bool first_done_;
-  bool edge_ = false;                              // the last check changed the state
-  bool ok_ = false, network_ = false, retriable_ = false, timed_out_ = false;   // of the check that is ending
+  bool edge_ = false;                                                          // the last check changed the state
+  bool ok_ = false, network_ = false, retriable_ = false, timed_out_ = false;  // of the check that is ending
 };
 
 }  // namespace outrider::upstream::health

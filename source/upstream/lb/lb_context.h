@@ -10,7 +10,7 @@
 namespace outrider::upstream::lb {
 
 struct LbContext {
-  std::optional<uint64_t> hash;               // of the route's hash policy
+  std::optional<uint64_t> hash;  // of the route's hash policy
   // Hosts that earlier attempts used; avoided as long as `most_picks` picks find another (retry_host_predicate).
   const Host* const* avoid = nullptr;
   size_t avoid_count = 0;

@@ -5,9 +5,7 @@
 namespace outrider::upstream::lb {
 namespace {
 
-uint32_t scaled(uint64_t random, uint32_t bound) {
-  return static_cast<uint32_t>((static_cast<unsigned __int128>(random) * bound) >> 64);
-}
+uint32_t scaled(uint64_t random, uint32_t bound) { return static_cast<uint32_t>((static_cast<unsigned __int128>(random) * bound) >> 64); }
 
 uint64_t mix(uint64_t x) {
   x ^= x >> 33;
@@ -66,8 +64,7 @@ const Host* fromChoice(const Choice& choice, const PickPolicy& policy, base::sha
   return nullptr;
 }
 
-const Host* fromCandidates(const Candidates& candidates, const PickPolicy& policy, LbShared& shared, size_t priority,
-                           uint64_t random) {
+const Host* fromCandidates(const Candidates& candidates, const PickPolicy& policy, LbShared& shared, size_t priority, uint64_t random) {
   if (candidates.empty()) return nullptr;
   const size_t slot = std::min(priority, LbShared::kPriorities - 1);
   size_t index = 0;

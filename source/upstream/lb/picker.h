@@ -16,7 +16,6 @@ struct PickPolicy {
 };
 
 // `random`: two independent words of the worker's generator. Null: no host. `panic` says that a level in panic was used.
-const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& context, uint64_t random_a, uint64_t random_b,
-                 bool& panic);
+const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& context, uint64_t random_a, uint64_t random_b, bool& panic);
 
 }  // namespace outrider::upstream::lb

@@ -37,7 +37,8 @@ void keepAlive(int fd, const config::KeepaliveSpec& spec) {
 
 }  // namespace
 
-std::unique_ptr<net::Connection> makeConnection(event::Loop& loop, const ClusterPart& part, const TransportArgs& args, std::string& failure) {
+std::unique_ptr<net::Connection> makeConnection(event::Loop& loop, const ClusterPart& part, const TransportArgs& args,
+                                                std::string& failure) {
   std::unique_ptr<net::Transport> transport = part.transport == nullptr ? net::makePlainTransport() : part.transport->make(args);
   if (transport == nullptr) {
     failure = std::string(part.transport->failure());

@@ -11,6 +11,7 @@
 namespace outrider::upstream {
 
 // Null: `failure` says why, in Envoy's words.
-std::unique_ptr<net::Connection> makeConnection(event::Loop& loop, const ClusterPart& part, const TransportArgs& args, std::string& failure);
+std::unique_ptr<net::Connection> makeConnection(event::Loop& loop, const ClusterPart& part, const TransportArgs& args,
+                                                std::string& failure);
 
 }  // namespace outrider::upstream

@@ -28,8 +28,7 @@ PoolConnection::~PoolConnection() = default;
 void PoolConnection::onConnected() {
   HostPool& pool = *pool_;
   const ClusterStats& stats = pool.cluster_->part().stats;
-  stats.record(ClusterStat::kUpstreamCxConnectMs,
-               static_cast<uint64_t>((pool.loop_.now() - connection_->startedAt()) / base::kMilli));
+  stats.record(ClusterStat::kUpstreamCxConnectMs, static_cast<uint64_t>((pool.loop_.now() - connection_->startedAt()) / base::kMilli));
   bool h2 = pool.protocol_ == PoolProtocol::kHttp2;
   if (pool.protocol_ == PoolProtocol::kAuto) h2 = connection_->transport().alpn() == "h2";
   if (h2) {
@@ -101,7 +100,7 @@ void PoolConnection::onKeepalive() {
   if (closed_) return;
   if (!keepalive_.onTime()) {
     ++h2_counters_.keepalive_timeout;
-    close(net::CloseReason::kTransportError);   // a peer that does not answer is gone
+    close(net::CloseReason::kTransportError);  // a peer that does not answer is gone
     return;
   }
   keepalive_timer_.armAt(keepalive_.deadline());
@@ -121,8 +120,8 @@ void PoolConnection::onClosed(net::CloseReason reason) {
   HostPool& pool = *pool_;
   const ClusterPart& part = pool.cluster_->part();
   const ClusterStats& stats = part.stats;
-  const bool remote = reason == net::CloseReason::kRemoteFin || reason == net::CloseReason::kRemoteReset ||
-                      reason == net::CloseReason::kConnectFailed;
+  const bool remote =
+      reason == net::CloseReason::kRemoteFin || reason == net::CloseReason::kRemoteReset || reason == net::CloseReason::kConnectFailed;
   const bool was_connecting = codec_ == nullptr;
   base::IntrusiveList<PoolConnection, ConnectionTag>::erase(*this);
   --pool.connections_;
@@ -133,8 +132,7 @@ void PoolConnection::onClosed(net::CloseReason reason) {
   stats.inc(remote ? ClusterStat::kUpstreamCxDestroyRemote : ClusterStat::kUpstreamCxDestroyLocal);
   stats.inc(ClusterStat::kUpstreamCxRxBytesTotal, static_cast<int64_t>(connection_->bytesRead()));
   stats.inc(ClusterStat::kUpstreamCxTxBytesTotal, static_cast<int64_t>(connection_->bytesWritten()));
-  stats.record(ClusterStat::kUpstreamCxLengthMs,
-               static_cast<uint64_t>((pool.loop_.now() - connection_->startedAt()) / base::kMilli));
+  stats.record(ClusterStat::kUpstreamCxLengthMs, static_cast<uint64_t>((pool.loop_.now() - connection_->startedAt()) / base::kMilli));
   if (codec_ != nullptr && codec_->openStreams() > 0) {
     stats.inc(ClusterStat::kUpstreamCxDestroyWithActiveRq, static_cast<int64_t>(codec_->openStreams()));
     stats.inc(remote ? ClusterStat::kUpstreamCxDestroyRemoteWithActiveRq : ClusterStat::kUpstreamCxDestroyLocalWithActiveRq,
@@ -165,9 +163,7 @@ void PoolConnection::onClosed(net::CloseReason reason) {
         pool.host_->stats.cx_connect_fail.fetch_add(1, std::memory_order_relaxed);
         stats.inc(ClusterStat::kUpstreamCxConnectFail);
         break;
-      default:
-        stats.inc(ClusterStat::kUpstreamCxConnectFail);
-        pool.host_->stats.cx_connect_fail.fetch_add(1, std::memory_order_relaxed);
+      default: stats.inc(ClusterStat::kUpstreamCxConnectFail); pool.host_->stats.cx_connect_fail.fetch_add(1, std::memory_order_relaxed);
     }
     if (reason != net::CloseReason::kLocal) pool.connectionFailed(why, cause);
   }
@@ -241,8 +237,10 @@ void HostPool::acquire(Attempt& attempt) {
   ++pending_count_;
   if (connecting_count_ >= wanted()) return;
   // A connection that has just come up serves who waits at the end of the turn.
-  if (!attempt.options_.fresh && freeConnection() != nullptr) loop_.defer(work_);
-  else connect();
+  if (!attempt.options_.fresh && freeConnection() != nullptr)
+    loop_.defer(work_);
+  else
+    connect();
 }
 
 uint32_t HostPool::wanted() const {

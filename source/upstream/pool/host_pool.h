@@ -32,7 +32,7 @@ class PoolConnection final : public net::ConnectionSink,
   http::ClientCodec* codec() { return codec_.get(); }
   net::Connection& connection() { return *connection_; }
   bool ready() const { return codec_ != nullptr && !closed_; }
-  bool reused() const { return served_ > 1 || idle_since_ > 0; }   // not made for the request that it has
+  bool reused() const { return served_ > 1 || idle_since_ > 0; }  // not made for the request that it has
   void close(net::CloseReason reason = net::CloseReason::kLocal);
 
   void onConnected() override;
@@ -59,7 +59,7 @@ class PoolConnection final : public net::ConnectionSink,
   std::unique_ptr<net::Connection> connection_;
   std::shared_ptr<const CodecSettings> settings_;
   std::unique_ptr<http::ClientCodec> codec_;
-  http::h2::ClientCodec* h2_ = nullptr;     // it, where it speaks HTTP/2
+  http::h2::ClientCodec* h2_ = nullptr;  // it, where it speaks HTTP/2
   http::h1::Counters h1_counters_;
   http::h2::Counters h2_counters_;
   http::h2::Keepalive keepalive_;
@@ -80,7 +80,7 @@ class HostPool final {
 
   // Gives the attempt a stream now or queues it; failures are recorded in the attempt.
   void acquire(Attempt& attempt);
-  void cancel(Attempt& attempt);            // it waits no longer
+  void cancel(Attempt& attempt);  // it waits no longer
   // No new streams; connections close when their streams end. `now`: close them at once.
   void drain(bool now);
   bool draining() const { return draining_; }
@@ -93,17 +93,17 @@ class HostPool final {
   friend class PoolConnection;
   ~HostPool();
 
-  void work();                              // deferred: serves who waits, closes what is finished
+  void work();  // deferred: serves who waits, closes what is finished
   void connect();
   void connectionFailed(http::ResetReason reason, std::string_view transport_failure);
   PoolConnection* freeConnection();
-  PoolConnection* connectionFor(const Attempt& attempt);   // for one that waits; null: none now
+  PoolConnection* connectionFor(const Attempt& attempt);  // for one that waits; null: none now
   void assign(PoolConnection& connection);
-  bool spent(const PoolConnection& connection) const;   // served as many requests as it may
+  bool spent(const PoolConnection& connection) const;  // served as many requests as it may
   void setIdle(PoolConnection& connection);
-  void dropStale(base::Nanos idle_since);   // idle connections that have been so for at least as long
+  void dropStale(base::Nanos idle_since);  // idle connections that have been so for at least as long
   void onIdleTimer();
-  uint32_t wanted() const;                  // connections that waiting attempts ask for
+  uint32_t wanted() const;  // connections that waiting attempts ask for
 
   base::LocalRef<Cluster> cluster_;
   const std::shared_ptr<const Host> host_;
@@ -112,14 +112,14 @@ class HostPool final {
   event::Deferred work_;
   event::Timer idle_timer_;
   base::IntrusiveList<Attempt, PendingTag> pending_;
-  base::IntrusiveList<PoolConnection, ConnectionTag> idle_;        // front: last used
-  base::IntrusiveList<PoolConnection, ConnectionTag> busy_;        // ready, with streams
+  base::IntrusiveList<PoolConnection, ConnectionTag> idle_;  // front: last used
+  base::IntrusiveList<PoolConnection, ConnectionTag> busy_;  // ready, with streams
   base::IntrusiveList<PoolConnection, ConnectionTag> connecting_;
   uint32_t refs_ = 0;
   uint32_t pending_count_ = 0;
   uint32_t connecting_count_ = 0;
   uint32_t connections_ = 0;
-  uint32_t peer_streams_ = 100;             // HTTP/2: that one connection may have at once, as the host's SETTINGS said last
+  uint32_t peer_streams_ = 100;  // HTTP/2: that one connection may have at once, as the host's SETTINGS said last
   bool draining_ = false;
 };
 

@@ -19,16 +19,15 @@ ListenerFilter::Answer TlsInspector::onBytes(std::string_view so_far, bool eof, 
     case tls::ClientHelloReader::Answer::kFound: break;
     case tls::ClientHelloReader::Answer::kNotTls: return over(TlsInspectorStat::kTlsNotFound, so_far.size(), false);
     case tls::ClientHelloReader::Answer::kBad:
-      return over(so_far.size() >= tls::ClientHelloReader::kMostBytes ? TlsInspectorStat::kClientHelloTooLarge
-                                                                      : TlsInspectorStat::kTlsNotFound,
-                  so_far.size(), true);
+      return over(
+          so_far.size() >= tls::ClientHelloReader::kMostBytes ? TlsInspectorStat::kClientHelloTooLarge : TlsInspectorStat::kTlsNotFound,
+          so_far.size(), true);
   }
   found.transport_protocol = "tls";
   found.server_name = reader_.serverName();
   found.application_protocols = reader_.protocols();
   config_.stats.inc(found.server_name.empty() ? TlsInspectorStat::kSniNotFound : TlsInspectorStat::kSniFound);
-  config_.stats.inc(found.application_protocols.empty() ? TlsInspectorStat::kAlpnNotFound
-                                                        : TlsInspectorStat::kAlpnFound);
+  config_.stats.inc(found.application_protocols.empty() ? TlsInspectorStat::kAlpnNotFound : TlsInspectorStat::kAlpnFound);
   return over(TlsInspectorStat::kTlsFound, so_far.size(), false);
 }
 

@@ -9,8 +9,7 @@ namespace outrider::filter::listener::tls_inspector {
 
 namespace pb = envoy::extensions::filters::listener::tls_inspector::v3;
 
-std::shared_ptr<const ListenerFilterFactory> parseTlsInspector(std::string_view, std::string_view bytes,
-                                                               FilterContext& context) {
+std::shared_ptr<const ListenerFilterFactory> parseTlsInspector(std::string_view, std::string_view bytes, FilterContext& context) {
   config::Problems& problems = context.parse.problems;
   pb::TlsInspector in;
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {

@@ -10,7 +10,6 @@ namespace outrider::filter::listener::tls_inspector {
 
 inline constexpr std::string_view kTypeName = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
 
-std::shared_ptr<const ListenerFilterFactory> parseTlsInspector(std::string_view type_url, std::string_view bytes,
-                                                               FilterContext& context);
+std::shared_ptr<const ListenerFilterFactory> parseTlsInspector(std::string_view type_url, std::string_view bytes, FilterContext& context);
 
 }  // namespace outrider::filter::listener::tls_inspector

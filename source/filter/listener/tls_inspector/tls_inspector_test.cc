@@ -21,8 +21,7 @@ std::string clientHello(const char* name, std::string_view alpn) {
   BIO* out = BIO_new(BIO_s_mem());
   SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
   if (name != nullptr) SSL_set_tlsext_host_name(ssl, name);
-  if (!alpn.empty())
-    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
+  if (!alpn.empty()) SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn.data()), static_cast<unsigned>(alpn.size()));
   SSL_connect(ssl);
   char* data = nullptr;
   const long size = BIO_get_mem_data(out, &data);
@@ -65,8 +64,7 @@ class TlsInspectorTest : public ::testing::Test {
   config::Problems problems_;
   config::NameTable names_;
   stats::Store stats_;
-  TlsInspectorStats counters_{
-      stats_.scope("tls_inspector.", kTlsInspectorTable)};  // held: they die with their last user
+  TlsInspectorStats counters_{stats_.scope("tls_inspector.", kTlsInspectorTable)};  // held: they die with their last user
   FirstBytes found_;
 };
 

@@ -26,7 +26,7 @@ class HcmConfig final : public NetworkFilterFactory {
   std::shared_ptr<const config::ScopeKey> scope_key;
   std::shared_ptr<const config::ScopeIndex> inline_scopes;
   config::ScopeSetId scope_set = config::kNoScopeSet;
-  std::vector<std::shared_ptr<const void>> leases;   // of the tables above: they live as long as this
+  std::vector<std::shared_ptr<const void>> leases;  // of the tables above: they live as long as this
   std::vector<std::shared_ptr<const accesslog::AccessLog>> access_logs;
   HcmStats stats;
   ListenerHttpStats listener_stats;

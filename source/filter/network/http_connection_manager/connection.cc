@@ -126,8 +126,8 @@ bool HttpServerConnection::chooseCodec(const base::Buffer& in, bool eof) {
     config_->stats.inc(HcmStat::kCxHttp2Total);
     config_->stats.inc(HcmStat::kCxHttp2Active);
   } else {
-    codec_ = std::make_unique<http::h1::ServerCodec>(spec.h1, h1_counters_, static_cast<http::ServerCodecSink&>(*this),
-                                                     connection_.out(), secure_ ? "https" : "http");
+    codec_ = std::make_unique<http::h1::ServerCodec>(spec.h1, h1_counters_, static_cast<http::ServerCodecSink&>(*this), connection_.out(),
+                                                     secure_ ? "https" : "http");
     config_->stats.inc(HcmStat::kCxHttp1Total);
     config_->stats.inc(HcmStat::kCxHttp1Active);
   }
@@ -149,7 +149,7 @@ void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
       return;
     }
     if (!chooseCodec(in, eof)) {
-      if (!in.empty() && head_since_ == 0 && !closing_) {   // half a preface
+      if (!in.empty() && head_since_ == 0 && !closing_) {  // half a preface
         head_since_ = context_.worker.loop.now();
         armTimer();
       }
@@ -221,8 +221,7 @@ void HttpServerConnection::onClosed(net::CloseReason reason) {
   }
   stats.inc(HcmStat::kCxRxBytes, static_cast<int64_t>(connection_.bytesRead()));
   stats.inc(HcmStat::kCxTxBytes, static_cast<int64_t>(connection_.bytesWritten()));
-  stats.record(HcmStat::kCxLength,
-               static_cast<uint64_t>((context_.worker.loop.now() - connection_.startedAt()) / base::kMilli));
+  stats.record(HcmStat::kCxLength, static_cast<uint64_t>((context_.worker.loop.now() - connection_.startedAt()) / base::kMilli));
   foldCounters();
 }
 
@@ -286,15 +285,14 @@ void HttpServerConnection::onTimer() {
       connection_.markDirty();
     }
   }
-  if (head_since_ > 0 && open_streams_ == 0 && spec.request_headers_timeout > 0 &&
-      now >= head_since_ + spec.request_headers_timeout) {
+  if (head_since_ > 0 && open_streams_ == 0 && spec.request_headers_timeout > 0 && now >= head_since_ + spec.request_headers_timeout) {
     config_->stats.inc(HcmStat::kRqHeaderTimeout);
     closing_ = true;
     if (codec_ != nullptr && codec_->protocol() != http::Protocol::kHttp2) refuseSlowHead();
     context_.chain.closeAfterFlush(spec.delayed_close_timeout, "request_header_timeout");
     return;
   }
-  const bool in_head = head_since_ > 0 && spec.request_headers_timeout > 0;   // busy, and timed as such
+  const bool in_head = head_since_ > 0 && spec.request_headers_timeout > 0;  // busy, and timed as such
   if (open_streams_ == 0 && !in_head && spec.idle_timeout > 0 && now >= idle_since_ + spec.idle_timeout) {
     config_->stats.inc(HcmStat::kCxIdleTimeout);
     if (codec_ != nullptr) codec_->drain();
@@ -416,7 +414,7 @@ void HttpServerConnection::onWantFeed() {
 
 void HttpServerConnection::onIdle() {
   if (draining_ && codec_ != nullptr && codec_->protocol() == http::Protocol::kHttp2) {
-    drain_at_ = 1;   // at the next timer: not from within the codec's own event
+    drain_at_ = 1;  // at the next timer: not from within the codec's own event
     armTimer();
   }
 }
@@ -433,7 +431,7 @@ void HttpServerConnection::onConnectionError(std::string_view details) {
 const Reply* HttpServerConnection::admit(HttpStream& stream, http::RequestHead& head) {
   const auto& config = *static_cast<const HcmConfig*>(stream.ownerData);
   if (head.expect_continue && config.spec.proxy_100_continue) {
-    head.headers.set(HeaderId::kExpect, "100-continue");   // the upstream decides
+    head.headers.set(HeaderId::kExpect, "100-continue");  // the upstream decides
   } else if (head.expect_continue) {
     auto& go = *stream.arena().make<http::ResponseHead>(stream.arena());
     go.status = 100;
@@ -486,7 +484,7 @@ const Reply* HttpServerConnection::afterMatch(HttpStream& stream, http::RequestH
     }
   }
   if (head.upgrade.empty() && !head.isConnect()) return nullptr;
-  if (route == nullptr && head.upgrade.empty()) return nullptr;   // nobody takes this CONNECT: 404
+  if (route == nullptr && head.upgrade.empty()) return nullptr;  // nobody takes this CONNECT: 404
   // The route's word, else ours.
   const std::string_view type = head.upgrade.empty() ? std::string_view("CONNECT") : head.upgrade;
   bool allowed = false;
@@ -513,7 +511,7 @@ const Reply* HttpServerConnection::afterMatch(HttpStream& stream, http::RequestH
 
 bool HttpServerConnection::finishInformational(HttpStream& stream, http::ResponseHead& head) {
   const auto& spec = static_cast<const HcmConfig*>(stream.ownerData)->spec;
-  if (!spec.proxy_100_continue) return false;   // the client was told to go on by ourselves
+  if (!spec.proxy_100_continue) return false;  // the client was told to go on by ourselves
   countInformational(*static_cast<const HcmConfig*>(stream.ownerData));
   if (spec.server_header == ServerHeader::kOverwrite) head.headers.set(HeaderId::kServer, spec.server_name);
   return true;
@@ -575,15 +573,11 @@ void HttpServerConnection::onStreamEnd(HttpStream& stream) {
   // As Envoy, every exchange that was cut counts as received, and those that we cut as sent too.
   switch (stream.endReason()) {
     case ResetReason::kNone: break;
-    case ResetReason::kConnectionClosed:
-      cut_by_close_ = true;
-      [[fallthrough]];
+    case ResetReason::kConnectionClosed: cut_by_close_ = true; [[fallthrough]];
     case ResetReason::kRemoteReset:
     case ResetReason::kRemoteRefused:
     case ResetReason::kProtocolError: stats.inc(HcmStat::kRqRxReset); break;
-    default:
-      stats.inc(HcmStat::kRqRxReset);
-      stats.inc(HcmStat::kRqTxReset);
+    default: stats.inc(HcmStat::kRqRxReset); stats.inc(HcmStat::kRqTxReset);
   }
   if (info.flags.has(stream::ResponseFlag::kDownstreamProtocolError)) {
     if (codec_ == nullptr || codec_->protocol() != http::Protocol::kHttp2) {

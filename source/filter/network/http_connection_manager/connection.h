@@ -53,22 +53,22 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   NetworkContext context_;
   net::Connection& connection_;
   const HcmConfig* config_;
-  ChainRef part_;                        // pins config_
-  ChainRef codec_part_;                  // pins the settings that the codec was made with
+  ChainRef part_;        // pins config_
+  ChainRef codec_part_;  // pins the settings that the codec was made with
   std::unique_ptr<http::ServerCodec> codec_;
   http::h1::Counters h1_counters_;
   http::h2::Counters h2_counters_;
   http::h2::Keepalive keepalive_;
-  event::Timer timer_;                   // the nearest of the deadlines below; checked when it fires
-  base::Nanos idle_since_;               // meaningful while no stream is open
-  base::Nanos head_since_ = 0;           // H1: bytes of an unfinished head wait since; 0: none
-  base::Nanos drain_at_ = 0;             // H2: the second GOAWAY
+  event::Timer timer_;          // the nearest of the deadlines below; checked when it fires
+  base::Nanos idle_since_;      // meaningful while no stream is open
+  base::Nanos head_since_ = 0;  // H1: bytes of an unfinished head wait since; 0: none
+  base::Nanos drain_at_ = 0;    // H2: the second GOAWAY
   uint32_t open_streams_ = 0;
   uint32_t requests_ = 0;
   bool secure_ = false;
   bool draining_ = false;
   bool closing_ = false;
-  bool cut_by_close_ = false;            // the client left an exchange behind
+  bool cut_by_close_ = false;  // the client left an exchange behind
   base::IntrusiveList<HttpStream, HttpStreamTag> streams_;
 };
 

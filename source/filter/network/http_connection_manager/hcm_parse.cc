@@ -1,9 +1,9 @@
 #include "source/filter/network/http_connection_manager/hcm_parse.h"
 
+#include "absl/strings/str_cat.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/config/route/v3/scoped_route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
-#include "absl/strings/str_cat.h"
 #include "source/config/any.h"
 #include "source/config/checked_any.h"
 #include "source/config/route_parse.h"
@@ -16,9 +16,7 @@ namespace core = envoy::config::core::v3;
 
 namespace {
 
-base::Nanos nanosOf(const google::protobuf::Duration& duration) {
-  return duration.seconds() * base::kSecond + duration.nanos();
-}
+base::Nanos nanosOf(const google::protobuf::Duration& duration) { return duration.seconds() * base::kSecond + duration.nanos(); }
 
 class Parser {
  public:
@@ -306,7 +304,8 @@ class Parser {
       const auto inside = problems_.field("scoped_rds");
       const std::string scoped = in.scoped_rds().scoped_rds_config_source().SerializeAsString();
       checkSource("scoped_rds_config_source", scoped, envoy::config::route::v3::ScopedRouteConfiguration::descriptor()->full_name());
-      out_.scope_set = context_.route_names.idOfScopes(absl::StrCat(scoped.size(), ":", scoped, in.scoped_rds().srds_resources_locator(), "\n", source));
+      out_.scope_set =
+          context_.route_names.idOfScopes(absl::StrCat(scoped.size(), ":", scoped, in.scoped_rds().srds_resources_locator(), "\n", source));
       if (out_.scope_set == config::kNoScopeSet) {
         problems_.add({}, "is not supported", "scoped_route_configurations_list");
         return;
@@ -413,7 +412,8 @@ class Parser {
     for (int i = 0; i < in_.upgrade_configs_size(); ++i) {
       const auto& upgrade = in_.upgrade_configs(i);
       const auto at = problems_.element("upgrade_configs", static_cast<size_t>(i));
-      if (upgrade.filters_size() > 0) problems_.addAt("filters", {}, "are not supported: the chain of the connection manager serves upgrades");
+      if (upgrade.filters_size() > 0)
+        problems_.addAt("filters", {}, "are not supported: the chain of the connection manager serves upgrades");
       spec_.upgrades.push_back({upgrade.upgrade_type(), !upgrade.has_enabled() || upgrade.enabled().value()});
     }
   }

@@ -10,8 +10,7 @@
 
 namespace outrider::filter::network::http_connection_manager {
 
-inline constexpr std::string_view kTypeName =
-    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+inline constexpr std::string_view kTypeName = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
 std::shared_ptr<const NetworkFilterFactory> parseHcm(std::string_view type_url, std::string_view bytes, FilterContext& context);
 

@@ -21,8 +21,7 @@ int hexValue(char c) {
 }
 
 bool unreserved(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' ||
-         c == '~';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 // Dot segments go (RFC 3986 5.2.4); a path that climbs above the root stays at it.
@@ -32,7 +31,7 @@ size_t removeDotSegments(char* path, size_t size) {
   while (in < size) {
     size_t end = in + 1;
     while (end < size && path[end] != '/') ++end;
-    const std::string_view segment(path + in + 1, end - in - 1);   // without its slash
+    const std::string_view segment(path + in + 1, end - in - 1);  // without its slash
     if (segment == "." || segment == "..") {
       if (segment == "..") {
         while (out > 0 && path[out - 1] != '/') --out;
@@ -89,8 +88,8 @@ void setRequestId(HttpStream& stream, http::RequestHead& head) {
     if (i == 8 || i == 12 || i == 16 || i == 20) id[at++] = '-';
     const uint64_t word = i < 16 ? high : low;
     auto nibble = static_cast<unsigned>((word >> (60 - 4 * (i % 16))) & 15);
-    if (i == 12) nibble = 4;                      // version: random
-    if (i == 16) nibble = 8 | (nibble & 3);       // variant of RFC 4122
+    if (i == 12) nibble = 4;                 // version: random
+    if (i == 16) nibble = 8 | (nibble & 3);  // variant of RFC 4122
     id[at++] = kHex[nibble];
   }
   head.headers.set(HeaderId::kRequestId, std::string_view(id, 36));
@@ -102,13 +101,24 @@ bool isInternal(const HcmSpec& spec, const base::Address& address) {
                      [&](const base::CidrRange& range) { return range.contains(address); });
 }
 
-constexpr HeaderId kExternalForbidden[] = {
-    HeaderId::kEnvoyDecoratorOperation, HeaderId::kEnvoyDownstreamServiceCluster, HeaderId::kEnvoyDownstreamServiceNode,
-    HeaderId::kEnvoyExpectedRqTimeoutMs, HeaderId::kEnvoyForceTrace, HeaderId::kEnvoyIpTags, HeaderId::kEnvoyMaxRetries,
-    HeaderId::kEnvoyRetryGrpcOn, HeaderId::kEnvoyRetryOn, HeaderId::kEnvoyUpstreamAltStatName,
-    HeaderId::kEnvoyUpstreamRqPerTryTimeoutMs, HeaderId::kEnvoyUpstreamRqTimeoutAltResponse,
-    HeaderId::kEnvoyUpstreamRqTimeoutMs, HeaderId::kEnvoyHedgeOnPerTryTimeout, HeaderId::kEnvoyRetriableStatusCodes,
-    HeaderId::kEnvoyRetriableHeaderNames, HeaderId::kEnvoyOriginalPath, HeaderId::kEnvoyOriginalHost};
+constexpr HeaderId kExternalForbidden[] = {HeaderId::kEnvoyDecoratorOperation,
+                                           HeaderId::kEnvoyDownstreamServiceCluster,
+                                           HeaderId::kEnvoyDownstreamServiceNode,
+                                           HeaderId::kEnvoyExpectedRqTimeoutMs,
+                                           HeaderId::kEnvoyForceTrace,
+                                           HeaderId::kEnvoyIpTags,
+                                           HeaderId::kEnvoyMaxRetries,
+                                           HeaderId::kEnvoyRetryGrpcOn,
+                                           HeaderId::kEnvoyRetryOn,
+                                           HeaderId::kEnvoyUpstreamAltStatName,
+                                           HeaderId::kEnvoyUpstreamRqPerTryTimeoutMs,
+                                           HeaderId::kEnvoyUpstreamRqTimeoutAltResponse,
+                                           HeaderId::kEnvoyUpstreamRqTimeoutMs,
+                                           HeaderId::kEnvoyHedgeOnPerTryTimeout,
+                                           HeaderId::kEnvoyRetriableStatusCodes,
+                                           HeaderId::kEnvoyRetriableHeaderNames,
+                                           HeaderId::kEnvoyOriginalPath,
+                                           HeaderId::kEnvoyOriginalHost};
 
 // Several fields of one name become one list, so that what is appended comes last.
 void joinFields(http::HeaderMap& headers, HeaderId id) {
@@ -125,7 +135,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
   const stream::ConnectionInfo& connection = *stream.info().connection;
   base::Arena& arena = stream.arena();
   http::HeaderMap& headers = head.headers;
-  bool single = false;                       // x-forwarded-for holds one entry: the question of internality may be asked
+  bool single = false;  // x-forwarded-for holds one entry: the question of internality may be asked
   base::Address client = connection.remote;
   joinFields(headers, HeaderId::kForwardedFor);
 
@@ -339,7 +349,7 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
     return &reply;
   };
   stream.info().start_wall = stream.worker().loop.wall();
-  if (head.isConnect() && !head.upgrade.empty()) head.method = "GET";   // what HTTP/1 calls the same thing, as Envoy
+  if (head.isConnect() && !head.upgrade.empty()) head.method = "GET";  // what HTTP/1 calls the same thing, as Envoy
   if (head.authority.empty() && !plainConnect(head)) {
     Reply& reply = stream.makeReply(400, {}, "missing_host_header");
     reply.reason = "request_refused";

@@ -12,7 +12,7 @@ namespace outrider::filter::network::http_connection_manager {
 struct Admission {
   const HcmSpec& spec;
   const HcmStats& stats;
-  bool secure;                       // the connection is TLS
+  bool secure;  // the connection is TLS
 };
 
 // Null: admitted. Otherwise the refusal, in the stream's arena.

@@ -39,11 +39,11 @@ struct HcmSpec {
   bool use_remote_address = false;
   uint32_t xff_num_trusted_hops = 0;
   bool skip_xff_append = false;
-  std::vector<base::CidrRange> internal_ranges;   // who counts as internal
+  std::vector<base::CidrRange> internal_ranges;  // who counts as internal
   bool internal_unix = false;
   ClientCert client_cert = ClientCert::kSanitize;
   bool cert_subject = false, cert_cert = false, cert_chain = false, cert_dns = false, cert_uri = false;
-  bool strip_untrusted_internal = true;           // x-envoy-attempt-count and decorator from outside go (row 101)
+  bool strip_untrusted_internal = true;  // x-envoy-attempt-count and decorator from outside go (row 101)
   std::string via;
   bool add_user_agent = false;
   bool append_forwarded_port = false;
@@ -57,13 +57,13 @@ struct HcmSpec {
   bool normalize_path = true;
   bool merge_slashes = true;
   EscapedSlashes escaped_slashes = EscapedSlashes::kReject;
-  bool reject_bad_percent = true;                 // %zz and %00 in a path (row 071)
-  bool one_case_of_escapes = true;                // %2f becomes %2F where paths are normalised
+  bool reject_bad_percent = true;   // %zz and %00 in a path (row 071)
+  bool one_case_of_escapes = true;  // %2f becomes %2F where paths are normalised
   bool strip_matching_port = false;
   bool strip_any_port = false;
   bool strip_trailing_dot = false;
   bool allow_trace = false;
-  bool reject_trace = true;                       // TRACE is 405 unless a route asks for it
+  bool reject_trace = true;  // TRACE is 405 unless a route asks for it
   bool proxy_100_continue = false;
   struct Upgrade {
     std::string type;
@@ -71,7 +71,7 @@ struct HcmSpec {
     bool operator==(const Upgrade&) const = default;
   };
   std::vector<Upgrade> upgrades;
-  size_t stream_buffer_limit = 1 << 20;           // bytes that may wait at a holding filter
+  size_t stream_buffer_limit = 1 << 20;  // bytes that may wait at a holding filter
 
   bool operator==(const HcmSpec&) const = default;
 };

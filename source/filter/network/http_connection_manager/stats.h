@@ -7,74 +7,74 @@
 
 namespace outrider::filter::network::http_connection_manager {
 
-#define OUTRIDER_HCM_STATS(C, G, H)                                                   \
-  C(kCxTotal, "downstream_cx_total")                                                  \
-  C(kCxHttp1Total, "downstream_cx_http1_total")                                       \
-  C(kCxHttp2Total, "downstream_cx_http2_total")                                       \
-  C(kCxHttp3Total, "downstream_cx_http3_total")                                       \
-  C(kCxSslTotal, "downstream_cx_ssl_total")                                           \
-  C(kCxDestroy, "downstream_cx_destroy")                                              \
-  C(kCxDestroyRemote, "downstream_cx_destroy_remote")                                 \
-  C(kCxDestroyLocal, "downstream_cx_destroy_local")                                   \
-  C(kCxDestroyActiveRq, "downstream_cx_destroy_active_rq")                            \
-  C(kCxDestroyLocalActiveRq, "downstream_cx_destroy_local_active_rq")                 \
-  C(kCxDestroyRemoteActiveRq, "downstream_cx_destroy_remote_active_rq")               \
-  C(kCxProtocolError, "downstream_cx_protocol_error")                                 \
-  C(kCxDrainClose, "downstream_cx_drain_close")                                       \
-  C(kCxIdleTimeout, "downstream_cx_idle_timeout")                                     \
-  C(kCxMaxDuration, "downstream_cx_max_duration_reached")                             \
-  C(kCxMaxRequests, "downstream_cx_max_requests_reached")                             \
-  C(kCxDelayedCloseTimeout, "downstream_cx_delayed_close_timeout")                    \
-  C(kCxOverloadDisableKeepalive, "downstream_cx_overload_disable_keepalive")          \
-  C(kCxRxBytes, "downstream_cx_rx_bytes_total")                                       \
-  C(kCxTxBytes, "downstream_cx_tx_bytes_total")                                       \
-  C(kCxUpgradesTotal, "downstream_cx_upgrades_total")                                 \
-  G(kCxActive, "downstream_cx_active")                                                \
-  G(kCxHttp1Active, "downstream_cx_http1_active")                                     \
-  G(kCxHttp2Active, "downstream_cx_http2_active")                                     \
-  G(kCxSslActive, "downstream_cx_ssl_active")                                         \
-  G(kCxUpgradesActive, "downstream_cx_upgrades_active")                               \
-  G(kCxRxBuffered, "downstream_cx_rx_bytes_buffered")                                 \
-  G(kCxTxBuffered, "downstream_cx_tx_bytes_buffered")                                 \
-  G(kRqActive, "downstream_rq_active")                                                \
-  C(kRqTotal, "downstream_rq_total")                                                  \
-  C(kRqHttp1Total, "downstream_rq_http1_total")                                       \
-  C(kRqHttp2Total, "downstream_rq_http2_total")                                       \
-  C(kRqCompleted, "downstream_rq_completed")                                          \
-  C(kRq1xx, "downstream_rq_1xx")                                                      \
-  C(kRq2xx, "downstream_rq_2xx")                                                      \
-  C(kRq3xx, "downstream_rq_3xx")                                                      \
-  C(kRq4xx, "downstream_rq_4xx")                                                      \
-  C(kRq5xx, "downstream_rq_5xx")                                                      \
-  C(kRqRxReset, "downstream_rq_rx_reset")                                             \
-  C(kRqTxReset, "downstream_rq_tx_reset")                                             \
-  C(kRqTooLarge, "downstream_rq_too_large")                                           \
-  C(kRqNonRelativePath, "downstream_rq_non_relative_path")                            \
-  C(kRqFailedPathNormalization, "downstream_rq_failed_path_normalization")            \
-  C(kRqIdleTimeout, "downstream_rq_idle_timeout")                                     \
-  C(kRqHeaderTimeout, "downstream_rq_header_timeout")                                 \
-  C(kRqTimeout, "downstream_rq_timeout")                                              \
-  C(kRqMaxDuration, "downstream_rq_max_duration_reached")                             \
-  C(kRqTooManyPrematureResets, "downstream_rq_too_many_premature_resets")             \
-  C(kRqOverloadClose, "downstream_rq_overload_close")                                 \
-  C(kRqWsOnNonWsRoute, "downstream_rq_ws_on_non_ws_route")                            \
-  C(kRsTooLarge, "rs_too_large")                                                      \
-  H(kCxLength, "downstream_cx_length_ms")                                             \
+#define OUTRIDER_HCM_STATS(C, G, H)                                          \
+  C(kCxTotal, "downstream_cx_total")                                         \
+  C(kCxHttp1Total, "downstream_cx_http1_total")                              \
+  C(kCxHttp2Total, "downstream_cx_http2_total")                              \
+  C(kCxHttp3Total, "downstream_cx_http3_total")                              \
+  C(kCxSslTotal, "downstream_cx_ssl_total")                                  \
+  C(kCxDestroy, "downstream_cx_destroy")                                     \
+  C(kCxDestroyRemote, "downstream_cx_destroy_remote")                        \
+  C(kCxDestroyLocal, "downstream_cx_destroy_local")                          \
+  C(kCxDestroyActiveRq, "downstream_cx_destroy_active_rq")                   \
+  C(kCxDestroyLocalActiveRq, "downstream_cx_destroy_local_active_rq")        \
+  C(kCxDestroyRemoteActiveRq, "downstream_cx_destroy_remote_active_rq")      \
+  C(kCxProtocolError, "downstream_cx_protocol_error")                        \
+  C(kCxDrainClose, "downstream_cx_drain_close")                              \
+  C(kCxIdleTimeout, "downstream_cx_idle_timeout")                            \
+  C(kCxMaxDuration, "downstream_cx_max_duration_reached")                    \
+  C(kCxMaxRequests, "downstream_cx_max_requests_reached")                    \
+  C(kCxDelayedCloseTimeout, "downstream_cx_delayed_close_timeout")           \
+  C(kCxOverloadDisableKeepalive, "downstream_cx_overload_disable_keepalive") \
+  C(kCxRxBytes, "downstream_cx_rx_bytes_total")                              \
+  C(kCxTxBytes, "downstream_cx_tx_bytes_total")                              \
+  C(kCxUpgradesTotal, "downstream_cx_upgrades_total")                        \
+  G(kCxActive, "downstream_cx_active")                                       \
+  G(kCxHttp1Active, "downstream_cx_http1_active")                            \
+  G(kCxHttp2Active, "downstream_cx_http2_active")                            \
+  G(kCxSslActive, "downstream_cx_ssl_active")                                \
+  G(kCxUpgradesActive, "downstream_cx_upgrades_active")                      \
+  G(kCxRxBuffered, "downstream_cx_rx_bytes_buffered")                        \
+  G(kCxTxBuffered, "downstream_cx_tx_bytes_buffered")                        \
+  G(kRqActive, "downstream_rq_active")                                       \
+  C(kRqTotal, "downstream_rq_total")                                         \
+  C(kRqHttp1Total, "downstream_rq_http1_total")                              \
+  C(kRqHttp2Total, "downstream_rq_http2_total")                              \
+  C(kRqCompleted, "downstream_rq_completed")                                 \
+  C(kRq1xx, "downstream_rq_1xx")                                             \
+  C(kRq2xx, "downstream_rq_2xx")                                             \
+  C(kRq3xx, "downstream_rq_3xx")                                             \
+  C(kRq4xx, "downstream_rq_4xx")                                             \
+  C(kRq5xx, "downstream_rq_5xx")                                             \
+  C(kRqRxReset, "downstream_rq_rx_reset")                                    \
+  C(kRqTxReset, "downstream_rq_tx_reset")                                    \
+  C(kRqTooLarge, "downstream_rq_too_large")                                  \
+  C(kRqNonRelativePath, "downstream_rq_non_relative_path")                   \
+  C(kRqFailedPathNormalization, "downstream_rq_failed_path_normalization")   \
+  C(kRqIdleTimeout, "downstream_rq_idle_timeout")                            \
+  C(kRqHeaderTimeout, "downstream_rq_header_timeout")                        \
+  C(kRqTimeout, "downstream_rq_timeout")                                     \
+  C(kRqMaxDuration, "downstream_rq_max_duration_reached")                    \
+  C(kRqTooManyPrematureResets, "downstream_rq_too_many_premature_resets")    \
+  C(kRqOverloadClose, "downstream_rq_overload_close")                        \
+  C(kRqWsOnNonWsRoute, "downstream_rq_ws_on_non_ws_route")                   \
+  C(kRsTooLarge, "rs_too_large")                                             \
+  H(kCxLength, "downstream_cx_length_ms")                                    \
   H(kRqTime, "downstream_rq_time")
 OUTRIDER_STATS(HcmStat, kHcmTable, OUTRIDER_HCM_STATS)
 
-#define OUTRIDER_LISTENER_HTTP_STATS(C, G, H)         \
-  C(kRq1xx, "downstream_rq_1xx")                      \
-  C(kRq2xx, "downstream_rq_2xx")                      \
-  C(kRq3xx, "downstream_rq_3xx")                      \
-  C(kRq4xx, "downstream_rq_4xx")                      \
-  C(kRq5xx, "downstream_rq_5xx")                      \
+#define OUTRIDER_LISTENER_HTTP_STATS(C, G, H) \
+  C(kRq1xx, "downstream_rq_1xx")              \
+  C(kRq2xx, "downstream_rq_2xx")              \
+  C(kRq3xx, "downstream_rq_3xx")              \
+  C(kRq4xx, "downstream_rq_4xx")              \
+  C(kRq5xx, "downstream_rq_5xx")              \
   C(kRqCompleted, "downstream_rq_completed")
 OUTRIDER_STATS(ListenerHttpStat, kListenerHttpTable, OUTRIDER_LISTENER_HTTP_STATS)
 
-#define OUTRIDER_HTTP1_STATS(C, G, H)                                                                 \
-  C(kDroppedUnderscores, "dropped_headers_with_underscores")                                        \
-  C(kRejectedUnderscores, "requests_rejected_with_underscores_in_headers")                          \
+#define OUTRIDER_HTTP1_STATS(C, G, H)                                      \
+  C(kDroppedUnderscores, "dropped_headers_with_underscores")               \
+  C(kRejectedUnderscores, "requests_rejected_with_underscores_in_headers") \
   C(kResponseFlood, "response_flood")
 OUTRIDER_STATS(Http1Stat, kHttp1Table, OUTRIDER_HTTP1_STATS)
 

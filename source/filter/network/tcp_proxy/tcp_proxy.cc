@@ -39,10 +39,8 @@ void TcpProxy::onConnected() {
   downstream_.pauseReading(Pause::kPauseUpstream);  // until there is somebody to give the bytes to
   if (config_.idle_timeout > 0) idle_timer_.armIn(config_.idle_timeout);
   if (config_.max_duration > 0) {
-    const double extra =
-        config_.max_duration_jitter * static_cast<double>(context_.worker.random.below(1u << 20)) / (1u << 20);
-    duration_timer_.armIn(config_.max_duration +
-                          static_cast<base::Nanos>(static_cast<double>(config_.max_duration) * extra));
+    const double extra = config_.max_duration_jitter * static_cast<double>(context_.worker.random.below(1u << 20)) / (1u << 20);
+    duration_timer_.armIn(config_.max_duration + static_cast<base::Nanos>(static_cast<double>(config_.max_duration) * extra));
   }
   // Not from within the connection's event: what fails at once closes it.
   context_.worker.loop.defer(retry_);
@@ -105,8 +103,7 @@ void TcpProxy::onLeaseConnected() {
   info_.pool_ready_at = context_.worker.loop.now();
   info_.upstream_local = lease_->connection().local();
   info_.upstream_connection_id = lease_->connection().id();
-  if (const stream::SecurityInfo* tls = lease_->connection().transport().security();
-      tls != nullptr && !config_.access_logs.empty()) {
+  if (const stream::SecurityInfo* tls = lease_->connection().transport().security(); tls != nullptr && !config_.access_logs.empty()) {
     upstream_tls_ = std::make_unique<stream::SecurityInfo>(*tls);  // the log is written when that connection is gone
     info_.upstream_tls = upstream_tls_.get();
   }

@@ -11,9 +11,7 @@ namespace {
 
 namespace pb = envoy::extensions::filters::network::tcp_proxy::v3;
 
-base::Nanos nanosOf(const google::protobuf::Duration& duration) {
-  return duration.seconds() * base::kSecond + duration.nanos();
-}
+base::Nanos nanosOf(const google::protobuf::Duration& duration) { return duration.seconds() * base::kSecond + duration.nanos(); }
 
 void parseTargets(const pb::TcpProxy& in, FilterContext& context, TcpProxyConfig& out) {
   config::Problems& problems = context.parse.problems;
@@ -35,14 +33,11 @@ void parseTargets(const pb::TcpProxy& in, FilterContext& context, TcpProxyConfig
         total += list[i].weight();
         out.targets.push_back({context.parse.names.intern(list[i].name()), list[i].weight()});
       }
-      if (total > UINT32_MAX)
-        problems.addAt("clusters", std::to_string(total), "have weights that add up to too much", "4294967295");
+      if (total > UINT32_MAX) problems.addAt("clusters", std::to_string(total), "have weights that add up to too much", "4294967295");
       out.total_weight = static_cast<uint32_t>(total);
       return;
     }
-    case pb::TcpProxy::CLUSTER_SPECIFIER_NOT_SET:
-      problems.addAt("cluster", {}, "is required", "cluster or weighted_clusters");
-      return;
+    case pb::TcpProxy::CLUSTER_SPECIFIER_NOT_SET: problems.addAt("cluster", {}, "is required", "cluster or weighted_clusters"); return;
   }
 }
 
@@ -53,14 +48,12 @@ void parseTimes(const pb::TcpProxy& in, config::Problems& problems, TcpProxyConf
   }
   if (in.has_max_downstream_connection_duration()) {
     out.max_duration = nanosOf(in.max_downstream_connection_duration());
-    if (out.max_duration < base::kMilli)
-      problems.addAt("max_downstream_connection_duration", {}, "must be at least 1ms");
+    if (out.max_duration < base::kMilli) problems.addAt("max_downstream_connection_duration", {}, "must be at least 1ms");
   }
   if (in.has_max_downstream_connection_duration_jitter_percentage()) {
     const double percent = in.max_downstream_connection_duration_jitter_percentage().value();
     if (!(percent >= 0 && percent <= 100)) {
-      problems.addAt("max_downstream_connection_duration_jitter_percentage", std::to_string(percent),
-                     "is no percentage", "0 to 100");
+      problems.addAt("max_downstream_connection_duration_jitter_percentage", std::to_string(percent), "is no percentage", "0 to 100");
     }
     out.max_duration_jitter = percent / 100;
   }
@@ -72,8 +65,7 @@ void parseTimes(const pb::TcpProxy& in, config::Problems& problems, TcpProxyConf
 
 }  // namespace
 
-std::shared_ptr<const NetworkFilterFactory> parseTcpProxy(std::string_view, std::string_view bytes,
-                                                          FilterContext& context) {
+std::shared_ptr<const NetworkFilterFactory> parseTcpProxy(std::string_view, std::string_view bytes, FilterContext& context) {
   config::Problems& problems = context.parse.problems;
   pb::TcpProxy in;
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -91,8 +83,7 @@ std::shared_ptr<const NetworkFilterFactory> parseTcpProxy(std::string_view, std:
     if (auto log = context.access_log(in.access_log(i).SerializeAsString())) out->access_logs.push_back(std::move(log));
   }
   out->log_on_connected = in.flush_access_log_on_connected() || in.access_log_options().flush_access_log_on_connected();
-  if (in.has_tunneling_config())
-    problems.addAt("tunneling_config", {}, "is not supported: bytes would go out without their tunnel");
+  if (in.has_tunneling_config()) problems.addAt("tunneling_config", {}, "is not supported: bytes would go out without their tunnel");
   if (in.has_metadata_match()) problems.unsupported("metadata_match");
   if (in.hash_policy_size() > 0) problems.unsupported("hash_policy");
   if (in.has_on_demand()) problems.unsupported("on_demand");

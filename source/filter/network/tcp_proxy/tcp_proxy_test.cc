@@ -28,12 +28,9 @@ using upstream::ClusterStat;
 class App final {
  public:
   explicit App(int fd) : fd_(fd) {}
-  App(App&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)), text(std::move(other.text)), eof(other.eof), reset(other.reset) {}
+  App(App&& other) noexcept : fd_(std::exchange(other.fd_, -1)), text(std::move(other.text)), eof(other.eof), reset(other.reset) {}
   ~App() { close(); }
-  void say(std::string_view words) {
-    ASSERT_EQ(::send(fd_, words.data(), words.size(), MSG_NOSIGNAL), static_cast<ssize_t>(words.size()));
-  }
+  void say(std::string_view words) { ASSERT_EQ(::send(fd_, words.data(), words.size(), MSG_NOSIGNAL), static_cast<ssize_t>(words.size())); }
   // As much of `words` as the socket takes.
   size_t push(std::string_view words) {
     const ssize_t n = ::send(fd_, words.data(), words.size(), MSG_NOSIGNAL);
@@ -91,9 +88,8 @@ int listenAnywhere(uint16_t& port, int buffer = 0) {
 class MemoryLog final : public accesslog::AccessLog {
  public:
   void log(const accesslog::Entry& entry) const override {
-    lines.push_back(entry.info.flags.str() + " " + std::to_string(entry.info.bytes_received) + " " +
-                    std::to_string(entry.info.bytes_sent) + " " +
-                    (entry.info.host != nullptr ? entry.info.host->address_text : "-") + " " +
+    lines.push_back(entry.info.flags.str() + " " + std::to_string(entry.info.bytes_received) + " " + std::to_string(entry.info.bytes_sent) +
+                    " " + (entry.info.host != nullptr ? entry.info.host->address_text : "-") + " " +
                     std::string(entry.info.connection->termination_details));
   }
   mutable std::vector<std::string> lines;
@@ -166,10 +162,8 @@ class TcpProxyTest : public ::testing::Test, public NetworkChainOwner {
     const int accepted = ::accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     ::setsockopt(accepted, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     ::close(listening);
-    auto connection = std::make_unique<net::Connection>(world_.loop, accepted, std::move(transport), base::Address(),
-                                                        base::Address());
-    auto* chain = new NetworkChain(worker_, *this, std::move(connection), {},
-                                   config::makePart<ChainPart>(part_, world_.loop.mailbox()));
+    auto connection = std::make_unique<net::Connection>(world_.loop, accepted, std::move(transport), base::Address(), base::Address());
+    auto* chain = new NetworkChain(worker_, *this, std::move(connection), {}, config::makePart<ChainPart>(part_, world_.loop.mailbox()));
     chains_.pushBack(*chain);
     base::Buffer none;
     chain->start(none);
@@ -177,8 +171,7 @@ class TcpProxyTest : public ::testing::Test, public NetworkChainOwner {
   }
   App acceptBackend() {
     int fd = -1;
-    EXPECT_TRUE(world_.until(
-        [&] { return (fd = ::accept4(backend_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0; }));
+    EXPECT_TRUE(world_.until([&] { return (fd = ::accept4(backend_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0; }));
     return App(fd);
   }
   bool until(const std::function<bool()>& condition) { return static_cast<bool>(world_.until(condition)); }
@@ -545,8 +538,7 @@ TEST_F(TcpProxyTest, TlsOnBothSides) {
   tls::Peer client(world_.loop, ::dup(raw_client.fd()), tls::makeClientTransport(client_context, up_stats, {}));
   client.say("hello");
   App raw_server = acceptBackend();
-  auto server = std::make_unique<tls::Peer>(world_.loop, ::dup(raw_server.fd()),
-                                            tls::makeServerTransport(server_context, down_stats));
+  auto server = std::make_unique<tls::Peer>(world_.loop, ::dup(raw_server.fd()), tls::makeServerTransport(server_context, down_stats));
   EXPECT_TRUE(until([&] { return server->text == "hello"; })) << server->failure << client.failure;
   server->say("welcome");
   server->connection().finishWriting();
@@ -561,8 +553,7 @@ TEST_F(TcpProxyTest, TlsOnBothSides) {
   tls::Peer cut(world_.loop, ::dup(second.fd()), tls::makeClientTransport(client_context, up_stats, {}));
   cut.say("hello");
   App second_server = acceptBackend();
-  server = std::make_unique<tls::Peer>(world_.loop, ::dup(second_server.fd()),
-                                       tls::makeServerTransport(server_context, down_stats));
+  server = std::make_unique<tls::Peer>(world_.loop, ::dup(second_server.fd()), tls::makeServerTransport(server_context, down_stats));
   EXPECT_TRUE(until([&] { return server->text == "hello"; }));
   server->say("half");
   EXPECT_TRUE(until([&] { return cut.text == "half"; }));
