@@ -6,6 +6,7 @@
 
 #include "source/config/route_table.h"
 #include "source/config/scope_key.h"
+#include "source/http/h2/memory.h"
 
 namespace outrider::server {
 namespace {
@@ -57,6 +58,7 @@ void Worker::finish() {
   log_streams_.reset();
   clusters_.shutdown();
   loop_.turn(0);
+  http::h2::Memory::trimThisThread();
   base::Block::trimThisThread(0);
   base::Arena::trimThisThread();
 }

@@ -96,8 +96,8 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   std::vector<std::string> order_;                                     // keys of entries_, in the endpoints' order
   absl::flat_hash_map<std::string, Entry> entries_;                    // by address
   absl::flat_hash_map<std::string, std::shared_ptr<Host>> inherited_;  // of the version before
-  std::vector<std::unique_ptr<Name>> names_;
   std::unique_ptr<dns::Resolver> resolver_;
+  std::vector<std::unique_ptr<Name>> names_;  // their queries end before the resolver does
   std::shared_ptr<LbShared> shared_;
   HostSetRef set_;
   std::vector<HostRef> removed_, failed_;

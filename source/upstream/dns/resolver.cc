@@ -54,6 +54,7 @@ class Channel final {
   ~Channel() {
     if (channel_ != nullptr) ares_destroy(channel_);  // ends every lookup
     for (Lookup* lookup : done_) delete lookup;
+    for (Lookup* lookup : again_) delete lookup;
     for (auto& [fd, watch] : watches_) loop_.remove(fd, *watch);
   }
 
