@@ -1,11 +1,13 @@
-// Any bytes as a bootstrap: read, checked (also by its bytes), located, printed, and read again; the second message
-// must equal the first.
+// Any bytes as a bootstrap (text, binary or text format): read, checked (also by its bytes), located, printed, and read again; the
+// second message must equal the first.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "google/protobuf/struct.pb.h"
 #include "google/protobuf/util/message_differencer.h"
+#include "source/config/document.h"
 #include "source/config/json_print.h"
 #include "source/config/schema.h"
 #include "source/config/validate.h"
@@ -13,6 +15,24 @@
 
 using envoy::config::bootstrap::v3::Bootstrap;
 using namespace outrider::config;
+
+namespace {
+
+// A Struct read as a document says the same as the Struct.
+void structTwice(const google::protobuf::Struct& in) {
+  const auto document = Document::fromStruct(in);
+  google::protobuf::Struct out;
+  UnknownFields unknown;
+  Problems problems;
+  if (!toMessage(*document, out, unknown, problems)) {
+    if (problems.str().find("nested too deeply") == std::string::npos) std::abort();
+    return;
+  }
+  if (google::protobuf::util::MessageDifferencer::Equivalent(in, out)) return;
+  if (in.DebugString().find("nan") == std::string::npos && in.DebugString().find("inf") == std::string::npos) std::abort();
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const Checker checker;
@@ -25,8 +45,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   unknown.allow = (data[0] & 1) != 0;
   Bootstrap message;
   Problems problems;
-  const Parsed parsed = parseContent(text, (data[0] & 2) != 0 ? "fuzz.pb" : "fuzz", message, unknown, problems);
+  const char* const name = (data[0] & 2) != 0 ? "fuzz.pb" : (data[0] & 4) != 0 ? "fuzz.pb_text" : "fuzz";
+  const Parsed parsed = parseContent(text, name, message, unknown, problems);
   if (parsed.ok != problems.empty()) std::abort();
+  const bool binary = parsed.document == nullptr && std::string(name) != "fuzz.pb_text";
   problems.setLocator(parsed.document.get());
   const bool valid = checker.check(message, problems);
   problems.setLocator(nullptr);
@@ -34,8 +56,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!parsed.ok) return 0;
   // The check of the bytes may not overlook what the check of the message sees.
   Problems by_bytes;
-  if (checker.check(message, parsed.document == nullptr ? text : message.SerializeAsString(), by_bytes) != valid) std::abort();
-  const std::string json = toJson(message, {});
+  if (checker.check(message, binary ? text : message.SerializeAsString(), by_bytes) != valid) std::abort();
+  // With secrets hidden, for the printer's sake. Zeros and line ends, by contrast, may change nothing in what is read again.
+  (void)toJson(message);
+  structTwice(message.node().metadata());
+  const std::string json = toJson(message, {.zeros = (data[0] & 8) != 0, .compact = (data[0] & 8) != 0});
   if (parsed.document == nullptr) return 0;  // a binary message may hold what text cannot
   Bootstrap again;
   UnknownFields none;
