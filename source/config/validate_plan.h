@@ -61,6 +61,8 @@ struct WireField {
   const FieldPlan* plan = nullptr;  // null: nothing to check
   uint8_t bit = kNone;              // the field's index; kNone: no such field
   uint8_t slot = kNone;             // where its elements are counted; kNone: they need not be
+  uint8_t wire = kNone;             // the wire type of its value
+  bool packable = false;            // its values may also come together, as bytes
   static constexpr uint8_t kNone = 255;
 };
 

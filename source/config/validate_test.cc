@@ -133,6 +133,19 @@ TEST(Validate, MergedPartsAreCheckedAsTheyAreMerged) {
   EXPECT_EQ(cut.str(), "name: must not be empty");
 }
 
+// A value of another wire type is an unknown field: it neither sets a field nor chooses one of several.
+TEST(Validate, AFieldGivenAsAnotherTypeIsMissing) {
+  for (const std::string& bytes : {std::string("\x08\x00", 2), std::string("\x0d\0\0\0\0", 5), std::string("\x09\0\0\0\0\0\0\0\0", 9)}) {
+    core::Address address;  // its field 1 is a message, one of several of which one is required
+    ASSERT_TRUE(address.ParseFromString(bytes));
+    Problems by_message, by_bytes;
+    EXPECT_FALSE(Checker().check(address, by_message));
+    EXPECT_FALSE(Checker().check(address, bytes, by_bytes));
+    EXPECT_EQ(by_bytes.str(), by_message.str());
+    EXPECT_NE(by_bytes.str(), "");
+  }
+}
+
 // All of the API: a rule that this class does not know would be a rule that nobody checks.
 TEST(Validate, KnowsEveryRuleOfTheApi) {
   const std::string_view bytes = api::descriptorSet();

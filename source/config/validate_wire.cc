@@ -11,6 +11,25 @@ namespace outrider::config {
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 
+namespace {
+
+constexpr int kMostDepth = 100;  // as protobuf's own
+
+enum Wire : uint8_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+
+// Of a value that is not packed. What the API does not have (sint32, fixed64, groups) never matches and is left to the message.
+Wire wireOf(const FieldDescriptor& field) {
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_DOUBLE: return kFixed64;
+    case FieldDescriptor::CPPTYPE_FLOAT: return kFixed32;
+    case FieldDescriptor::CPPTYPE_STRING:
+    case FieldDescriptor::CPPTYPE_MESSAGE: return kBytes;
+    default: return kVarint;
+  }
+}
+
+}  // namespace
+
 void compileWire(const Descriptor& type, MessagePlan& plan) {
   WirePlan& wire = plan.wire;
   const auto fields = static_cast<size_t>(type.field_count());
@@ -22,6 +41,8 @@ void compileWire(const Descriptor& type, MessagePlan& plan) {
   for (int i = 0; i < type.field_count(); ++i) {
     WireField& field = wire.by_number[static_cast<size_t>(type.field(i)->number())];
     field.bit = static_cast<uint8_t>(i);
+    field.wire = wireOf(*type.field(i));
+    field.packable = type.field(i)->is_packable();
     field.plan = plan.by_index[static_cast<size_t>(i)];
     if (field.plan == nullptr) continue;
     if (field.plan->whenUnset()) wire.must.set(static_cast<size_t>(i));
@@ -40,10 +61,6 @@ void compileWire(const Descriptor& type, MessagePlan& plan) {
 }
 
 namespace {
-
-constexpr int kMostDepth = 100;  // as protobuf's own
-
-enum Wire : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
 struct Piece {
   uint32_t number = 0;
@@ -114,6 +131,8 @@ class Clean final {
       if (piece.number >= wire.by_number.size()) continue;  // of a newer API
       const WireField& field = wire.by_number[piece.number];
       if (field.bit == WireField::kNone) continue;
+      // Not packed, and not the field's type: to protobuf that is an unknown field, and the known one may be missing.
+      if (piece.wire != field.wire && !(field.packable && piece.wire == kBytes)) return false;
       const bool again = seen.test(field.bit);
       seen.set(field.bit);
       if (field.plan == nullptr) continue;
@@ -191,15 +210,6 @@ class Clean final {
     }
     ValueCheck(rule, scratch_).number(static_cast<long double>(seconds) + static_cast<long double>(nanos) / 1e9L, "s");
     return scratch_.empty();
-  }
-
-  static uint32_t wireOf(const FieldDescriptor& field) {
-    switch (field.cpp_type()) {
-      case FieldDescriptor::CPPTYPE_DOUBLE: return kFixed64;
-      case FieldDescriptor::CPPTYPE_FLOAT: return kFixed32;
-      case FieldDescriptor::CPPTYPE_STRING: return kBytes;
-      default: return kVarint;
-    }
   }
 
   bool scalar(const Piece& piece, const ValueRule& rule, const FieldDescriptor& field) {
