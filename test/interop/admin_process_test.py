@@ -4,7 +4,6 @@
 Envoy is taken from --envoy or from where tools/setup puts it; without it the comparison is skipped.
 """
 import http.client
-import importlib.util
 import json
 import os
 import re
@@ -21,15 +20,6 @@ import xds
 from harness import check, wait_for
 
 harness.bound(150)
-
-
-def installed_envoy():
-    found = importlib.util.find_spec("envoy")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        path = os.path.join(folder, "_bin", "envoy")
-        if os.access(path, os.X_OK):
-            return path
-    return None
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -468,7 +458,7 @@ def main():
         if wanted(story.__name__):
             tally.run(story.__name__.replace("_", " "), story, world)
     world.shared.stop()
-    envoy = chosen.envoy or installed_envoy()
+    envoy = chosen.envoy or harness.installed_envoy()
     if not envoy:
         tally.skip("beside Envoy", "no Envoy here")
         return tally.close()

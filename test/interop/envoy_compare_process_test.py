@@ -4,7 +4,6 @@
 The cases are in cases/, what is compared of each is said in cases/engine.py; the differences that are meant are in
 docs/differences.md.
 """
-import importlib.util
 import os
 import re
 import sys
@@ -17,16 +16,6 @@ harness.enter_venv("hpack")
 from cases import basics, clients, engine, retries, routing, scopes, upgrades
 
 GROUPS = (basics, clients, routing, retries, upgrades, scopes)
-
-
-def installed_envoy():
-    """The one that tools/setup put beside the Python modules, or None."""
-    found = importlib.util.find_spec("envoy")
-    for folder in (found.submodule_search_locations or []) if found else []:
-        path = os.path.join(folder, "_bin", "envoy")
-        if os.access(path, os.X_OK):
-            return path
-    return None
 
 
 def start(kind, binary, folder, number):
@@ -131,7 +120,7 @@ def main():
     for cases in GROUPS:
         cases.fill()
     todo = [e for e in engine.EXCHANGES if not chosen.only or chosen.only in e[0] + ": " + e[1]]
-    envoy = chosen.envoy or installed_envoy()
+    envoy = chosen.envoy or harness.installed_envoy()
     if not envoy or not chosen.outrider:
         tally.skip("%d comparisons" % len(todo), "no envoy; tools/setup installs it" if chosen.outrider else "no outrider")
         return tally.close()

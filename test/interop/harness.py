@@ -7,6 +7,7 @@ time; end only the processes that this module started, by their id; the whole sc
 """
 import argparse
 import atexit
+import glob
 import http.client
 import json
 import os
@@ -152,12 +153,22 @@ atexit.register(end_all)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # so that atexit ends the children
 
 
+def venv_folder():
+    return os.environ.get("OUTRIDER_VENV") or os.path.expanduser("~/.cache/outrider/venv")
+
+
+def installed_envoy():
+    """The program that tools/setup put there, or None. What its package has in bin/ is a script that starts it."""
+    found = glob.glob(os.path.join(venv_folder(), "lib", "python3*", "site-packages", "envoy", "_bin", "envoy"))
+    return found[0] if found else None
+
+
 def enter_venv(*modules):
     """Re-executes the script in the tools' virtual environment unless these modules are there already."""
     import importlib.util
     if all(importlib.util.find_spec(name) for name in modules):
         return
-    home = os.environ.get("OUTRIDER_VENV") or os.path.expanduser("~/.cache/outrider/venv")
+    home = venv_folder()
     python = os.path.join(home, "bin", "python3")
     if os.environ.get("OUTRIDER_IN_VENV") or not os.path.exists(python):
         sys.exit("needs the Python modules %s: run tools/setup (looked in %s)" % (", ".join(modules), home))
