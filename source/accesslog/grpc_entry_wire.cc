@@ -108,9 +108,9 @@ void setTls(const stream::ConnectionInfo& connection, data::TLSProperties& to) {
   if (from.version == "TLSv1.2") to.set_tls_version(data::TLSProperties::TLSv1_2);
   if (from.version == "TLSv1.3") to.set_tls_version(data::TLSProperties::TLSv1_3);
   if (const uint32_t number = cipherNumber(from.cipher); number != 0) to.mutable_tls_cipher_suite()->set_value(number);
-  to.set_tls_sni_hostname(connection.requested_server_name);
+  to.set_tls_sni_hostname(str(connection.requestedServerName()));
   to.set_tls_session_id(from.session_id);
-  to.set_ja3_fingerprint(connection.ja3);
+  to.set_ja3_fingerprint(str(connection.ja3()));
   auto& local = *to.mutable_local_certificate_properties();
   local.set_subject(from.local_subject);
   for (const std::string& san : from.local_uri_sans) local.add_subject_alt_name()->set_uri(san);
@@ -134,10 +134,10 @@ void setTags(const Entry& entry, const std::vector<EntryTag>& tags, data::Access
 void setCommon(const Entry& entry, const GrpcEntryFields& fields, data::AccessLogCommon& out) {
   const stream::StreamInfo& info = entry.info;
   if (const stream::ConnectionInfo* connection = info.connection) {
-    const base::Address& remote = info.remote.valid() ? info.remote : connection->remote;
+    const base::Address& remote = info.remote.valid() ? info.remote : connection->remote();
     if (remote.valid()) setAddress(remote, *out.mutable_downstream_remote_address());
-    if (connection->direct_remote.valid()) setAddress(connection->direct_remote, *out.mutable_downstream_direct_remote_address());
-    if (connection->local.valid()) setAddress(connection->local, *out.mutable_downstream_local_address());
+    if (connection->directRemote().valid()) setAddress(connection->directRemote(), *out.mutable_downstream_direct_remote_address());
+    if (connection->local().valid()) setAddress(connection->local(), *out.mutable_downstream_local_address());
     if (connection->tls != nullptr) setTls(*connection, *out.mutable_tls_properties());
     out.set_connection_termination_details(str(connection->termination_details));
     out.set_downstream_transport_failure_reason(str(connection->transport_failure));

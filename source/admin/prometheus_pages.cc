@@ -132,7 +132,7 @@ class PrometheusPieces final : public Pieces {
       }
       const Member& member = (*part.family)[member_++];
       if (query_.filter != nullptr &&
-          !query_.takeName(absl::StrCat(member.scope->prefix(), std::string(member.scope->table().stats[part.index].name)))) {
+          !query_.takeName(absl::StrCat(std::string(member.scope->prefix()), std::string(member.scope->table().stats[part.index].name)))) {
         return true;
       }
       if (static_cast<Kind>(key.first) == Kind::kHistogram) {

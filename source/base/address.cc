@@ -1,5 +1,6 @@
 #include "source/base/address.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -8,11 +9,27 @@
 
 namespace outrider::base {
 
+void Address::drop() {
+  Shared* const at = shared();
+  if (at->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete at;
+}
+
+// Of an empty address.
+void Address::assign(const void* address, size_t length) {
+  length_ = static_cast<socklen_t>(length);
+  if (!far()) {
+    std::memcpy(static_cast<void*>(&storage_), address, length);
+    return;
+  }
+  auto* shared = new Shared();
+  std::memcpy(shared->bytes, address, length);
+  storage_.shared.family = reinterpret_cast<const sockaddr*>(shared->bytes)->sa_family;
+  std::memcpy(storage_.shared.at, &shared, sizeof shared);
+}
+
 Address Address::fromSockaddr(const sockaddr* address, socklen_t length) {
   Address out;
-  if (length > sizeof out.storage_) length = sizeof out.storage_;
-  std::memcpy(&out.storage_.ss, address, length);
-  out.length_ = length;
+  out.assign(address, std::min<size_t>(length, sizeof(sockaddr_un)));
   return out;
 }
 
@@ -54,17 +71,18 @@ std::optional<Address> Address::parseIpPort(std::string_view text) {
 }
 
 std::optional<Address> Address::unixPath(std::string_view path) {
-  Address out;
-  sockaddr_un& un = out.storage_.un;
+  sockaddr_un un{};
   if (path.empty() || path.size() >= sizeof un.sun_path) return std::nullopt;
   un.sun_family = AF_UNIX;
   std::memcpy(un.sun_path, path.data(), path.size());
-  out.length_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  size_t length = offsetof(sockaddr_un, sun_path) + path.size();
   if (path[0] == '@') {
     un.sun_path[0] = '\0';
   } else {
-    out.length_ += 1;  // the closing zero
+    length += 1;  // the closing zero
   }
+  Address out;
+  out.assign(&un, length);
   return out;
 }
 
@@ -115,9 +133,10 @@ size_t Address::print(char* to, bool with_port) const {
   } else if (family() == AF_UNIX) {
     const size_t header = offsetof(sockaddr_un, sun_path);
     if (length_ <= header) return 0;  // an unnamed peer
-    const bool abstract = storage_.un.sun_path[0] == '\0';
-    const size_t size = abstract ? length_ - header : ::strnlen(storage_.un.sun_path, length_ - header);
-    std::memcpy(at, storage_.un.sun_path, size);
+    const char* path = reinterpret_cast<const char*>(sockAddr()) + header;
+    const bool abstract = path[0] == '\0';
+    const size_t size = abstract ? length_ - header : ::strnlen(path, length_ - header);
+    std::memcpy(at, path, size);
     if (abstract) *at = '@';
     return size;
   } else {
@@ -143,11 +162,11 @@ std::string Address::ip() const {
 bool Address::operator==(const Address& other) const {
   if (family() != other.family()) return false;
   if (isIp()) return port() == other.port() && ipBytes() == other.ipBytes();
-  return length_ == other.length_ && std::memcmp(&storage_, &other.storage_, length_) == 0;
+  return length_ == other.length_ && std::memcmp(sockAddr(), other.sockAddr(), length_) == 0;
 }
 
 size_t Address::hash() const {
-  const std::string_view bytes = isIp() ? ipBytes() : std::string_view(reinterpret_cast<const char*>(&storage_), length_);
+  const std::string_view bytes = isIp() ? ipBytes() : std::string_view(reinterpret_cast<const char*>(sockAddr()), length_);
   return std::hash<std::string_view>()(bytes) * 31 + port();
 }
 

@@ -35,5 +35,25 @@ TEST(CidrRange, ContainsItsAddressesOnly) {
   EXPECT_FALSE(CidrRange::parse("1.2.3.4", 33));
 }
 
+TEST(Address, IsSmallAndCopiesOfALongPathShareIt) {
+  EXPECT_LE(sizeof(Address), 32u);  // hosts come by the hundred thousand, connections have several
+  const std::string path = "/run/" + std::string(80, 'x') + ".sock";
+  std::optional<Address> first = Address::unixPath(path);
+  ASSERT_TRUE(first.has_value());
+  Address copy = *first;
+  EXPECT_EQ(copy.sockAddr(), first->sockAddr());
+  first.reset();
+  EXPECT_EQ(copy.str(), path);
+  Address moved = std::move(copy);
+  EXPECT_EQ(moved.str(), path);
+  EXPECT_FALSE(copy.valid());  // NOLINT: a moved-from address is empty
+  copy = *Address::parseIp("10.0.0.1", 80);
+  moved = copy;
+  EXPECT_EQ(moved.str(), "10.0.0.1:80");
+  const Address again = Address::fromSockaddr(Address::unixPath(path)->sockAddr(), Address::unixPath(path)->length());
+  EXPECT_EQ(again, *Address::unixPath(path));
+  EXPECT_EQ(again.hash(), Address::unixPath(path)->hash());
+}
+
 }  // namespace
 }  // namespace outrider::base

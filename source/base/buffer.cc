@@ -2,18 +2,80 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 namespace outrider::base {
 
+namespace {
+
+// Rings of the common size wait here for their next buffer; larger ones are the allocator's.
+constexpr uint32_t kRing = 8;
+constexpr size_t kMostFree = 256;
+
+union Ring {
+  Ring* next;
+  alignas(Slice) char slots[kRing * sizeof(Slice)];
+};
+struct FreeRings {
+  Ring* first = nullptr;
+  size_t count = 0;
+};
+// Trivially destructible, so that an access costs no guard; threads that end call Buffer::trimThisThread().
+constinit thread_local FreeRings free_rings;
+
+Slice* takeRing() {
+  FreeRings& pool = free_rings;
+  Ring* ring = pool.first;
+  if (ring != nullptr) {
+    pool.first = ring->next;
+    --pool.count;
+  } else {
+    ring = new Ring;
+  }
+  return new (ring->slots) Slice[kRing];
+}
+
+void giveRing(Slice* slots) {
+  std::destroy_n(slots, kRing);
+  auto* ring = reinterpret_cast<Ring*>(slots);
+  FreeRings& pool = free_rings;
+  if (pool.count >= kMostFree) {
+    delete ring;
+    return;
+  }
+  ring->next = pool.first;
+  pool.first = ring;
+  ++pool.count;
+}
+
+}  // namespace
+
+void Buffer::trimThisThread() {
+  while (free_rings.first != nullptr) delete std::exchange(free_rings.first, free_rings.first->next);
+  free_rings.count = 0;
+}
+
 Buffer::~Buffer() {
   clear();
-  if (slots_ != inline_) delete[] slots_;
+  if (slots_ != &inline_) dropRing();
+}
+
+void Buffer::dropRing() {
+  if (mask_ + 1 == kRing) {
+    giveRing(slots_);
+  } else {
+    delete[] slots_;
+  }
+  slots_ = &inline_;
+  mask_ = 0;
+  first_ = 0;
 }
 
 void Buffer::clear() {
   while (count_ > 0) popFront();
   size_ = 0;
-  first_ = 0;
+  if (slots_ != &inline_) dropRing();
   if (reserved_ != nullptr) {
     reserved_->unref();
     reserved_ = nullptr;
@@ -21,16 +83,16 @@ void Buffer::clear() {
 }
 
 void Buffer::grow() {
-  const uint32_t capacity = (mask_ + 1) * 2;
-  Slice* slots = new Slice[capacity];
+  const uint32_t capacity = mask_ == 0 ? kRing : (mask_ + 1) * 2;
+  Slice* slots = capacity == kRing ? takeRing() : new Slice[capacity];
   for (uint32_t i = 0; i < count_; ++i) slots[i] = std::move(slots_[(first_ + i) & mask_]);
-  if (slots_ != inline_) delete[] slots_;
+  if (slots_ != &inline_) dropRing();
   slots_ = slots;
   mask_ = capacity - 1;
   first_ = 0;
 }
 
-void Buffer::pushBack(Slice slice) {
+void Buffer::pushBack(Slice&& slice) {
   if (count_ == mask_ + 1) grow();
   slots_[(first_ + count_) & mask_] = std::move(slice);
   ++count_;
@@ -108,7 +170,7 @@ void Buffer::move(Buffer& from, size_t n) {
     Slice& head = from.slots_[from.first_];
     if (head.size() <= n) {
       const size_t size = head.size();
-      if (size < kCopyBelow && head.block() != nullptr) {
+      if (size < kCopyBelow && count_ > 0 && head.block() != nullptr) {
         append(head.view());
       } else {
         append(std::move(head));
@@ -117,7 +179,7 @@ void Buffer::move(Buffer& from, size_t n) {
       from.size_ -= size;
       n -= size;
     } else {
-      if (n < kCopyBelow) {
+      if (n < kCopyBelow && count_ > 0) {
         append(head.view().substr(0, n));
       } else {
         append(head.prefix(n));
@@ -127,6 +189,7 @@ void Buffer::move(Buffer& from, size_t n) {
       n = 0;
     }
   }
+  if (from.count_ == 0 && from.slots_ != &from.inline_) from.dropRing();
 }
 
 void Buffer::share(const Buffer& from) {
@@ -152,6 +215,7 @@ void Buffer::drain(size_t n) {
     n -= head.size();
     popFront();
   }
+  if (count_ == 0 && slots_ != &inline_) dropRing();
 }
 
 int Buffer::iovecs(iovec* out, int most) const {
@@ -198,14 +262,12 @@ std::string Buffer::str() const {
 
 void Buffer::swap(Buffer& other) noexcept {
   if (this == &other) return;
-  const bool mine_inline = slots_ == inline_;
-  const bool theirs_inline = other.slots_ == other.inline_;
-  if (mine_inline || theirs_inline) {
-    for (uint32_t i = 0; i < kInline; ++i) std::swap(inline_[i], other.inline_[i]);
-  }
+  const bool mine_inline = slots_ == &inline_;
+  const bool theirs_inline = other.slots_ == &other.inline_;
+  std::swap(inline_, other.inline_);
   std::swap(slots_, other.slots_);
-  if (theirs_inline) slots_ = inline_;
-  if (mine_inline) other.slots_ = other.inline_;
+  if (theirs_inline) slots_ = &inline_;
+  if (mine_inline) other.slots_ = &other.inline_;
   std::swap(mask_, other.mask_);
   std::swap(first_, other.first_);
   std::swap(count_, other.count_);

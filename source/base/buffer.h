@@ -1,6 +1,7 @@
 // A line of bytes made of slices: cheap to append to, to drain from and to move between buffers.
 // Thread: its owner's. Lifetime: value; an empty buffer holds no block. Units: bytes.
-// Small pieces (under kCopyBelow) are copied into the last block's free room, so one byte never pins 16 KiB.
+// A small piece (under kCopyBelow) that follows another is copied behind it, so many small pieces pin no block each, and a head
+// with its short body leaves as one piece.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ namespace outrider::base {
 
 class Buffer final {
  public:
-  static constexpr size_t kCopyBelow = 1024;
+  static constexpr size_t kCopyBelow = 2048;
 
   Buffer() = default;
   Buffer(Buffer&& other) noexcept { swap(other); }
@@ -67,20 +68,24 @@ class Buffer final {
 
   void swap(Buffer& other) noexcept;
 
+  static void trimThisThread();  // gives the thread's free rings back to the allocator
+
  private:
-  static constexpr uint32_t kInline = 4;
   Slice& back() { return slots_[(first_ + count_ - 1) & mask_]; }
-  void pushBack(Slice slice);
+  void pushBack(Slice&& slice);
   void popFront() {
     slots_[first_] = Slice();
     first_ = (first_ + 1) & mask_;
-    --count_;
+    if (--count_ == 0) first_ = 0;
   }
   void grow();
+  void dropRing();
 
-  Slice inline_[kInline];
-  Slice* slots_ = inline_;  // a ring of mask_ + 1 slots
-  uint32_t mask_ = kInline - 1;
+  // One slot of its own: most buffers hold one piece or none, and every connection and stream has several buffers. A ring of
+  // more comes from the thread's free rings and goes back when the buffer is empty.
+  Slice inline_;
+  Slice* slots_ = &inline_;  // a ring of mask_ + 1 slots
+  uint32_t mask_ = 0;
   uint32_t first_ = 0;
   uint32_t count_ = 0;
   size_t size_ = 0;

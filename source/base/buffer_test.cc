@@ -2,6 +2,8 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -41,7 +43,7 @@ TEST(Buffer, AnEmptyBufferHoldsNoBlock) {
   EXPECT_EQ(Block::liveOnThisThread(), before);
 }
 
-TEST(Buffer, MoveSharesLargePiecesAndCopiesSmallOnes) {
+TEST(Buffer, MoveSharesLargeAndFirstPiecesAndCopiesSmallOnesBehindOthers) {
   Buffer from;
   from.append(std::string(5000, 'a'));
   const char* where = from.front().data();
@@ -57,8 +59,34 @@ TEST(Buffer, MoveSharesLargePiecesAndCopiesSmallOnes) {
   const char* tiny = small.front().data();
   Buffer other;
   other.move(small);
-  EXPECT_NE(other.front().data(), tiny);
-  EXPECT_EQ(other.str(), "tiny");
+  EXPECT_EQ(other.front().data(), tiny);  // alone it moves
+  small.append("head ");
+  small.move(other);
+  EXPECT_EQ(small.sliceCount(), 1u);  // behind another it is copied
+  EXPECT_EQ(small.str(), "head tiny");
+}
+
+TEST(Buffer, ARingOfSlotsGoesBackWhenTheBufferIsEmpty) {
+  Buffer::trimThisThread();
+  std::vector<Buffer> many(3);
+  for (int round = 0; round < 3; ++round) {
+    for (Buffer& buffer : many) {
+      for (int i = 0; i < 20; ++i) buffer.append(Slice::ofStatic("ab"));
+      EXPECT_EQ(buffer.sliceCount(), 20u);
+      buffer.drain(3);
+      for (int i = 0; i < 5; ++i) buffer.append(Slice::ofStatic("cd"));
+      EXPECT_EQ(buffer.str().substr(0, 3), "bab");
+      EXPECT_EQ(buffer.size(), 47u);
+      if (round == 1) {
+        buffer.clear();
+      } else {
+        buffer.drain(47);
+      }
+      EXPECT_TRUE(buffer.empty());
+      EXPECT_EQ(buffer.sliceCount(), 0u);
+    }
+  }
+  EXPECT_LE(sizeof(Buffer), 72u);  // every connection and stream has several
 }
 
 TEST(Buffer, OneByteNeverPinsABlockOfItsOwn) {

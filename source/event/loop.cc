@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "source/base/check.h"
+#include "source/event/io.h"
 
 namespace outrider::event {
 namespace {
@@ -46,18 +47,18 @@ int Loop::add(int fd, IoHandler& handler, uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.ptr = &handler;
-  return ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+  return io::control(epoll_, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
 int Loop::modify(int fd, IoHandler& handler, uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.ptr = &handler;
-  return ::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
+  return io::control(epoll_, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : errno;
 }
 
 void Loop::remove(int fd, IoHandler& handler) {
-  ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+  io::control(epoll_, EPOLL_CTL_DEL, fd, nullptr);
   forget(handler);
 }
 
@@ -110,7 +111,7 @@ bool Loop::turn(int wait_ms) {
   void* batch[kMostEvents];
   const bool was_ready = !ready_.empty();
   const int wait = waitMs(wait_ms);
-  int n = ::epoll_wait(epoll_, events, kMostEvents, wait);
+  int n = io::wait(epoll_, events, kMostEvents, wait);
   if (n < 0) n = 0;  // EINTR: a signal; the mailbox brings its news
   readClock();
   timers_.look(mono_);

@@ -7,6 +7,8 @@ NetworkChain::NetworkChain(WorkerContext& worker, NetworkChainOwner& owner, std:
     : worker_(worker), owner_(owner), connection_(std::move(connection)), info_(std::move(info)), part_(std::move(part)) {
   connection_->setSink(*this);
   connection_->setBufferLimit((*part_)->buffer_limit);
+  info_.peer = &connection_->remote();
+  info_.own = &connection_->local();
   info_.id = connection_->id();
   info_.listener = &(*part_)->info;
 }
@@ -53,8 +55,8 @@ void NetworkChain::closeReset(std::string_view details) {
 
 void NetworkChain::onConnected() {
   info_.tls = connection_->transport().security();
-  info_.alpn = connection_->transport().alpn();
-  if (info_.tls != nullptr && info_.requested_server_name.empty()) info_.requested_server_name = info_.tls->sni;
+  if (const std::string_view alpn = connection_->transport().alpn(); !alpn.empty()) info_.hello().alpn = alpn;
+  if (info_.tls != nullptr && info_.requestedServerName().empty()) info_.hello().server_name = info_.tls->sni;
   filter_->onConnected();
 }
 

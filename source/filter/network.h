@@ -34,7 +34,8 @@ class NetworkFilter {
   virtual void onBytes(base::Buffer& in, bool eof) = 0;  // leave in `in` what cannot be taken yet (and pause reading)
   virtual void onFlush(base::Buffer& out) = 0;
   virtual void onRoom() = 0;
-  virtual void onClosed(net::CloseReason reason) = 0;  // the last event
+  virtual void onPassed(size_t bytes) { (void)bytes; }  // as in net::ConnectionSink, where the filter asked for it
+  virtual void onClosed(net::CloseReason reason) = 0;   // the last event
   // The listener (or the server) drains: finish what is under way, then close. May come at any time, also twice.
   virtual void onDrain() = 0;
   // The listener has a new version of this chain: what starts from now on takes it (the factory is of the same type).
@@ -96,6 +97,7 @@ class NetworkChain final : public net::ConnectionSink, public event::Retired, pu
   void onBytes(base::Buffer& in, bool eof) override { filter_->onBytes(in, eof); }
   void onFlush(base::Buffer& out) override { filter_->onFlush(out); }
   void onRoom() override { filter_->onRoom(); }
+  void onPassed(size_t bytes) override { filter_->onPassed(bytes); }
   void onClosed(net::CloseReason reason) override;
 
  private:

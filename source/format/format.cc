@@ -269,14 +269,14 @@ bool Op::print(const Input& in, Text& out) const {
   const stream::ConnectionInfo* connection = info.connection;
   const auto localOf = [&]() -> const base::Address& {
     static const base::Address none;
-    return connection == nullptr ? none : connection->local;
+    return connection == nullptr ? none : connection->local();
   };
   const auto directOf = [&]() -> const base::Address& {
     static const base::Address none;
-    return connection == nullptr ? none : connection->direct_remote;
+    return connection == nullptr ? none : connection->directRemote();
   };
   const auto remoteOf = [&]() -> const base::Address& {
-    return info.remote.valid() || connection == nullptr ? info.remote : connection->remote;
+    return info.remote.valid() || connection == nullptr ? info.remote : connection->remote();
   };
   // The other end of the upstream connection, if there was one.
   const auto hostOf = [&]() -> const base::Address& {
@@ -366,8 +366,8 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kTransportFailure: return connection != nullptr && putWithoutSpaces(connection->transport_failure, out);
     case Operator::kConnectionId: return putNumber(connection == nullptr ? 0 : connection->id, out);
     case Operator::kTerminationDetails: return connection != nullptr && put(connection->termination_details, out);
-    case Operator::kRequestedServerName: return connection != nullptr && putServerName(connection->requested_server_name, out);
-    case Operator::kJa3: return connection != nullptr && put(connection->ja3, out);
+    case Operator::kRequestedServerName: return connection != nullptr && putServerName(connection->requestedServerName(), out);
+    case Operator::kJa3: return connection != nullptr && put(connection->ja3(), out);
     case Operator::kFilterChainName:
       return connection != nullptr && connection->listener != nullptr && put(connection->listener->filter_chain, out);
     case Operator::kStreamId: return put(info.request_id, out);

@@ -113,7 +113,7 @@ TEST_F(FormatTest, FlagsDetailsAndStatusOfGrpc) {
 }
 
 TEST_F(FormatTest, AServerNameCannotForgeALine) {
-  connection_.requested_server_name = "a.test\n\"x";
+  connection_.hello().server_name = "a.test\n\"x";
   EXPECT_EQ(print("%REQUESTED_SERVER_NAME%"), "invalid:a.test__x");
 }
 

@@ -22,7 +22,8 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
         remote_(remote),
         fd_(fd) {
     for (const auto& factory : version_->listener_filters) filters_.push_back(factory->make());
-    owner_.worker_.loop.add(fd_, *this, event::kReadable | event::kPeerFinished);
+    unwatched_ = owner_.worker_.loop.add(fd_, *this, event::kReadable | event::kPeerFinished) != 0;
+    if (unwatched_) owner_.worker_.loop.makeReady(*this);  // nobody would ever wake it
     if (version_->first_bytes_timeout > 0) timer_.armIn(version_->first_bytes_timeout);
     version_->stats.inc(ListenerStat::kPreCxActive);
   }
@@ -31,6 +32,11 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
   }
 
   void onReady(uint32_t) override {
+    if (unwatched_) {
+      version_->stats.inc(ListenerStat::kCxEmfile);
+      give(false);
+      return;
+    }
     const auto room = bytes_.reserve(2048);
     const ssize_t n = ::recv(fd_, room.data, room.size, 0);
     if (n < 0) {
@@ -88,6 +94,7 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
   std::vector<std::unique_ptr<filter::ListenerFilter>> filters_;
   size_t next_ = 0;
   int fd_;
+  bool unwatched_ = false;
 };
 
 // ---- the listener ----
@@ -229,9 +236,9 @@ void ActiveListener::start(int fd, const base::Address& local, const base::Addre
     version_->stats.inc(ListenerStat::kNoFilterChainMatch);
     if (!version_->access_logs.empty()) {
       stream::ConnectionInfo connection;
-      connection.direct_remote = connection.remote = remote;
-      connection.local = to;
-      connection.requested_server_name = first.server_name;
+      connection.peer = &remote;
+      connection.own = &to;
+      if (!first.server_name.empty()) connection.hello().server_name = first.server_name;
       stream::StreamInfo info;
       info.flags.set(stream::ResponseFlag::kNoRouteFound);
       info.details = "filter_chain_not_found";
@@ -243,9 +250,7 @@ void ActiveListener::start(int fd, const base::Address& local, const base::Addre
   ActiveChain& chain = *chains_[static_cast<size_t>(index)];
   const filter::ChainPart& part = **chain.part;
   stream::ConnectionInfo info;
-  info.direct_remote = info.remote = remote;
-  info.local = to;
-  info.requested_server_name = first.server_name;
+  if (!first.server_name.empty()) info.hello().server_name = first.server_name;
   auto connection = std::make_unique<net::Connection>(
       worker_.loop, fd, part.transport == nullptr ? net::makePlainTransport() : part.transport->make(), to, remote);
   auto* network = new filter::NetworkChain(worker_, *this, std::move(connection), std::move(info), chain.part);
@@ -256,6 +261,8 @@ void ActiveListener::start(int fd, const base::Address& local, const base::Addre
 void ActiveListener::onChainClosed(filter::NetworkChain& chain, net::CloseReason reason) {
   if (reason == net::CloseReason::kHandshakeTimeout) {
     version_->stats.inc(ListenerStat::kCxTransportSocketConnectTimeout);
+  } else if (reason == net::CloseReason::kUnwatched) {
+    version_->stats.inc(ListenerStat::kCxEmfile);  // as an accept that failed for want of what the kernel had to give
   }
   version_->stats.record(ListenerStat::kCxLength,
                          static_cast<uint64_t>((worker_.loop.now() - chain.connection().startedAt()) / base::kMilli));
@@ -271,7 +278,7 @@ void ActiveListener::onChainClosed(filter::NetworkChain& chain, net::CloseReason
 // The listener's own logs: one entry a connection, at its end.
 void ActiveListener::log(stream::StreamInfo& info, const stream::ConnectionInfo& connection, base::Nanos started) const {
   info.connection = &connection;
-  info.remote = connection.remote;
+  info.remote = connection.remote();
   info.start = started;
   info.end = worker_.loop.now();
   info.start_wall = worker_.loop.wall() - (info.end - info.start);

@@ -1,6 +1,7 @@
 // One socket with its transport: reads when the kernel has bytes, writes once at the end of a loop turn.
 //
 // Thread: its worker. Lifetime: its owner's until closeNow() or onClosed(); then the owner gives it to the loop's graveyard.
+// Handshakes that cost much are a few a turn, in order of arrival, so that streams do not stall behind a burst of them.
 // The socket is registered once, edge-triggered. Pausing is a bit mask of reasons and never an epoll_ctl. Units: bytes.
 // Order of events: onConnected, then onBytes / onRoom / onFlush in any order, last onClosed. closeNow() brings no event.
 #pragma once
@@ -11,6 +12,7 @@
 #include "source/base/address.h"
 #include "source/base/buffer.h"
 #include "source/event/loop.h"
+#include "source/net/pipe.h"
 #include "source/net/transport.h"
 
 namespace outrider::net {
@@ -24,6 +26,7 @@ enum class CloseReason : uint8_t {
   kConnectTimeout,
   kTransportError,  // handshake or record failed; transport().failure() says why
   kHandshakeTimeout,
+  kUnwatched,  // the kernel would not watch the socket (no memory, too many watches); error() has errno
 };
 
 class ConnectionSink {
@@ -34,6 +37,9 @@ class ConnectionSink {
   virtual void onFlush(base::Buffer& out) = 0;    // last chance to fill `out` before the write
   virtual void onRoom() = 0;                      // `out` was above the limit and fell below half
   virtual void onClosed(CloseReason reason) = 0;  // the last event; retire the connection
+  // Instead of onBytes, where passTo() said so: `bytes` went into the other connection's pipe. Pause reading while that
+  // has piped() bytes; its onRoom follows.
+  virtual void onPassed(size_t bytes) { (void)bytes; }
 
  protected:
   ~ConnectionSink() = default;
@@ -64,6 +70,11 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   bool overLimit() const { return over_limit_; }
   void setBufferLimit(size_t bytes) { limit_ = bytes; }
   size_t bufferLimit() const { return limit_; }
+
+  // In bulk, what comes in may go to `to` through a pipe of the kernel, past `in` and `out`: after much of it came in full reads
+  // and until it comes in small pieces. Both carry plain bytes in this loop, else nothing happens. Holds until either closes.
+  void passTo(Connection& to);
+  size_t piped() const { return pipe_ == nullptr ? 0 : pipe_->bytes; }  // bytes that are to be written after `out`
 
   void pauseReading(Pause reason) { paused_ |= reason; }
   void resumeReading(Pause reason);
@@ -100,7 +111,15 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   enum class Phase : uint8_t { kNew, kConnecting, kHandshake, kOpen, kClosing, kClosed };
 
   void handshake();
+  bool handshakeMustWait();
   void readSome();
+  enum class Passed : uint8_t { kMore, kEnough, kCopy };
+  Passed pass();
+  void noteRead(const IoResult& result);
+  void pushPipe();
+  IoState drainPipe();
+  void dropPipe();
+  bool allWritten() const { return out_.empty() && pipe_ == nullptr && !transport_->hasSealed(); }
   void onTimer();
   void fail(CloseReason reason);
   void release();
@@ -112,6 +131,11 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   ConnectionSink* sink_ = nullptr;
   base::Buffer in_;
   base::Buffer out_;
+  Pipe* pipe_ = nullptr;             // what goes out after out_; null when there is none
+  Connection* pass_to_ = nullptr;    // where bulk that comes in may go
+  Connection* passed_by_ = nullptr;  // the other end of that
+  uint32_t bulk_ = 0;                // how much speaks for a pipe
+  uint32_t burst_ = 0;               // bytes through the pipe since the socket was empty last
   base::Address local_;
   base::Address remote_;
   event::Deferred refeed_;
@@ -130,6 +154,7 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   uint8_t paused_ = 0;
   bool readable_ = false;
   bool writable_ = true;
+  bool waits_ = false;     // for its turn to shake hands
   bool hang_up_ = false;  // RDHUP or HUP seen: read to EOF even after a short read
   bool eof_ = false;
   bool over_limit_ = false;
@@ -137,6 +162,7 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   bool finished_ = false;      // FIN is out
   bool peer_is_done_ = false;  // no end of the peer is waited for
   bool big_reads_ = false;     // the last read filled its room
+  uint8_t small_bursts_ = 0;   // in a row
 };
 
 // A non-blocking, close-on-exec stream socket for connecting to `remote`; -1: errno.

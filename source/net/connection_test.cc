@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -250,6 +251,127 @@ TEST(Connection, ConnectsThroughTheLoopAndTellsAFailedConnect) {
   for (int i = 0; i < 1000 && bad.closed == CloseReason::kNone; ++i) loop.turn(10);
   EXPECT_EQ(bad.closed, CloseReason::kConnectFailed);
   EXPECT_EQ(refused.error(), ECONNREFUSED);
+}
+
+// A handshake that costs much: one byte of the peer's completes it.
+class SlowTransport final : public Transport {
+ public:
+  SlowTransport(int& calls, std::vector<int>& order, int number) : calls_(calls), order_(order), number_(number) {}
+  void prime(base::Buffer& prefix) override { prefix.clear(); }
+  IoState handshake(int fd) override {
+    ++calls_;
+    char byte;
+    const ssize_t n = ::recv(fd, &byte, 1, 0);
+    if (n == 0) return IoState::kEof;
+    if (n < 0) return IoState::kAgain;
+    if (byte == '.') return IoState::kAgain;  // there is more to come
+    order_.push_back(number_);
+    return IoState::kOk;
+  }
+  bool slowHandshake() const override { return true; }
+  bool peerSpeaksFirst() const override { return true; }
+  IoResult read(int, base::Buffer&, size_t) override { return {IoState::kAgain, 0, true}; }
+  IoResult write(int, base::Buffer&) override { return {}; }
+  bool hasSealed() const override { return false; }
+  bool pending() const override { return false; }
+  IoState finishWriting(int) override { return IoState::kOk; }
+  std::string_view alpn() const override { return {}; }
+  const SecurityInfo* security() override { return nullptr; }
+  std::string_view failure() const override { return {}; }
+
+ private:
+  int& calls_;
+  std::vector<int>& order_;
+  const int number_;
+};
+
+class SteppingClock final : public base::Clock {
+ public:
+  base::Nanos mono() const override { return mono_ += step; }
+  base::Nanos wall() const override { return mono_; }
+  base::Nanos step = 0;  // with each reading
+
+ private:
+  mutable base::Nanos mono_ = base::kSecond;
+};
+
+class SlowHandshakes : public testing::Test {
+ protected:
+  struct End {
+    std::unique_ptr<Connection> connection;
+    Recorder sink;
+    int peer = -1;
+    ~End() {
+      if (peer >= 0) ::close(peer);
+    }
+  };
+  void accept() {
+    int fds[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    ends_.push_back(std::make_unique<End>());
+    End& end = *ends_.back();
+    end.peer = fds[1];
+    end.connection = std::make_unique<Connection>(
+        loop_, fds[0], std::make_unique<SlowTransport>(calls_, order_, static_cast<int>(ends_.size()) - 1), base::Address(), base::Address());
+    end.connection->setSink(end.sink);
+    base::Buffer none;
+    end.connection->startAccepted(none);
+  }
+  void speak(size_t which) { ASSERT_EQ(::write(ends_[which]->peer, "!", 1), 1); }
+
+  SteppingClock clock_;
+  event::Loop loop_{clock_};
+  int calls_ = 0;
+  std::vector<int> order_;
+  std::vector<std::unique_ptr<End>> ends_;
+};
+
+TEST_F(SlowHandshakes, AreAFewATurnInOrderOfArrival) {
+  for (int i = 0; i < 20; ++i) accept();
+  loop_.turn(0);
+  EXPECT_EQ(calls_, 0);  // the peers have not spoken: nothing to do for them
+  for (size_t i = 0; i < 20; ++i) speak(i);
+  int turns = 0;
+  for (int before = 0; order_.size() < 16 && turns < 50; before = calls_, ++turns) {
+    loop_.turn(0);
+    EXPECT_LE(calls_ - before, 4);
+    if (turns == 1) {  // one that comes later does not push forward
+      accept();
+      speak(20);
+    }
+  }
+  EXPECT_EQ(turns, 4);
+  ends_[19]->connection->closeNow();  // while it waits
+  while (loop_.turn(0)) {
+  }
+  ASSERT_EQ(order_.size(), 20u);
+  for (int i = 0; i < 19; ++i) EXPECT_EQ(order_[static_cast<size_t>(i)], i);
+  EXPECT_EQ(order_.back(), 20);
+  EXPECT_EQ(calls_, 20);
+}
+
+TEST_F(SlowHandshakes, LeaveATurnThatHasLastedLong) {
+  for (int i = 0; i < 3; ++i) accept();
+  loop_.turn(0);
+  for (size_t i = 0; i < 3; ++i) speak(i);
+  // Each reading of the clock after the turn began is a millisecond later: one handshake is all that a turn has time for.
+  clock_.step = base::kMilli;
+  for (int turn = 1; turn <= 3; ++turn) {
+    loop_.turn(0);
+    EXPECT_EQ(calls_, turn);
+  }
+  EXPECT_EQ(order_.size(), 3u);
+}
+
+TEST_F(SlowHandshakes, EndWithThePeerThatLeavesInTheMiddle) {
+  accept();
+  loop_.turn(0);
+  ASSERT_EQ(::write(ends_[0]->peer, ".", 1), 1);
+  ::close(ends_[0]->peer);
+  ends_[0]->peer = -1;
+  while (loop_.turn(0)) {
+  }
+  EXPECT_EQ(ends_[0]->sink.closed, CloseReason::kRemoteFin);
 }
 
 }  // namespace

@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
+#include "source/event/io.h"
 #include "source/net/transport.h"
 
 namespace outrider::net {
@@ -30,7 +28,7 @@ class PlainTransport final : public Transport {
     }
     if (most > base::kBlockSize) return readMany(fd, in, most);
     const auto room = in.reserve(std::min<size_t>(most, 4096));
-    const ssize_t n = ::recv(fd, room.data, room.size, 0);
+    const ssize_t n = event::io::recv(fd, room.data, room.size);
     if (n <= 0) {
       const int error = errno;
       in.commit(0);
@@ -47,7 +45,7 @@ class PlainTransport final : public Transport {
       size_t offered;
       if (out.sliceCount() == 1) {
         offered = out.front().size();
-        n = ::send(fd, out.front().data(), offered, MSG_NOSIGNAL);
+        n = event::io::send(fd, out.front().data(), offered);
       } else {
         iovec pieces[16];
         msghdr message{};
@@ -55,7 +53,7 @@ class PlainTransport final : public Transport {
         message.msg_iovlen = static_cast<size_t>(out.iovecs(pieces, 16));
         offered = 0;
         for (size_t i = 0; i < message.msg_iovlen; ++i) offered += pieces[i].iov_len;
-        n = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+        n = event::io::sendmsg(fd, message);
       }
       if (n < 0) return {stateOf(errno), total, false};
       out.drain(static_cast<size_t>(n));
@@ -68,6 +66,7 @@ class PlainTransport final : public Transport {
   bool hasSealed() const override { return false; }
   bool pending() const override { return !prefix_.empty(); }
   IoState finishWriting(int fd) override { return ::shutdown(fd, SHUT_WR) == 0 ? IoState::kOk : IoState::kReset; }
+  bool transparent() const override { return true; }
   std::string_view alpn() const override { return {}; }
   const SecurityInfo* security() override { return nullptr; }
   std::string_view failure() const override { return {}; }
@@ -81,7 +80,7 @@ class PlainTransport final : public Transport {
       blocks[i] = base::Block::take();
       pieces[i] = {blocks[i]->data(), base::kBlockSize};
     }
-    const ssize_t n = ::readv(fd, pieces, count);
+    const ssize_t n = event::io::readv(fd, pieces, count);
     const int error = errno;
     size_t left = n > 0 ? static_cast<size_t>(n) : 0;
     for (int i = 0; i < count; ++i) {

@@ -34,6 +34,10 @@ class Transport {
   virtual void prime(base::Buffer& prefix) = 0;
   // kOk: established. Called again on each edge until then. May write.
   virtual IoState handshake(int fd) = 0;
+  // Does a step of the handshake cost so much that a loop's turn can take only a few?
+  virtual bool slowHandshake() const { return false; }
+  // Is there nothing to do for the handshake before bytes of the peer's come?
+  virtual bool peerSpeaksFirst() const { return false; }
   // Appends at most about `most` bytes to `in`.
   virtual IoResult read(int fd, base::Buffer& in, size_t most) = 0;
   // Takes from `out` what it can; kAgain leaves the rest (or keeps sealed bytes: hasSealed()).
@@ -41,6 +45,8 @@ class Transport {
   virtual bool hasSealed() const = 0;         // bytes taken from `out` that the socket did not take yet
   virtual bool pending() const = 0;           // bytes were read from the socket that read() can still give
   virtual IoState finishWriting(int fd) = 0;  // close_notify and/or FIN
+  // What the socket carries is what read() gives and write() takes, byte for byte: the kernel may move it by itself.
+  virtual bool transparent() const { return false; }
   virtual std::string_view alpn() const = 0;
   virtual const SecurityInfo* security() = 0;    // null: plain bytes
   virtual std::string_view failure() const = 0;  // why kError: one line, empty otherwise

@@ -8,6 +8,7 @@
 #include "source/server/control_plane.h"
 #include "source/server/flags.h"
 #include "source/server/server.h"
+#include "source/tls/openssl_memory.h"
 
 namespace {
 
@@ -39,6 +40,7 @@ int serve(outrider::server::Flags flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  outrider::tls::keepRecordBuffers();  // before anything of OpenSSL's
   if (argc > 1 && std::strcmp(argv[1], "control-plane") == 0) return outrider::server::runControlPlane(argc - 1, argv + 1);
   outrider::config::routeProtobufLog();
   auto flags = outrider::server::parseFlags(argc, argv);

@@ -59,7 +59,9 @@ std::string_view stateName(State state) {
 Server::Server(Flags flags, const base::Clock& clock, bool threads)
     : flags_(std::move(flags)),
       threads_(threads),
+      concurrency_(chooseConcurrency(flags_.concurrency, readCpuLimits())),
       loop_(clock),
+      stats_(concurrency_.workers + 1),
       server_stats_(stats_.scope("server.", kServerTable)),
       drain_delay_(event::Timer::to<&Server::endDrain>(loop_.timers(), this)),
       drain_listeners_(event::Timer::to<&Server::closeListeners>(loop_.timers(), this)) {
@@ -118,15 +120,14 @@ absl::Status Server::load() {
   if (bootstrap_ == nullptr || !problems.empty()) return absl::InvalidArgumentError(problems.str());
   problems.setLocator(bootstrap_.get());
 
-  const Concurrency concurrency = chooseConcurrency(flags_.concurrency, readCpuLimits());
-  OUTRIDER_LOG(kInfo, kMain, "%s", concurrency.why.c_str());
+  OUTRIDER_LOG(kInfo, kMain, "%s", concurrency_.why.c_str());
   limitConnections();
   const bool every_turn = bootstrap_->message.enable_dispatcher_stats();
   loop_stats_ = std::make_unique<LoopStats>(loop_, stats_, "server.", "main", every_turn);
   auto node = bootstrap_->message.node();
   xds::completeNode(node);
   grpc_logs_ = std::make_shared<accesslog::GrpcLogs>(stats_, node.SerializeAsString());
-  for (uint32_t i = 0; i < concurrency.workers; ++i) {
+  for (uint32_t i = 0; i < concurrency_.workers; ++i) {
     workers_.push_back(std::make_unique<Worker>(i + 1, loop_.mailbox(), stats_, limit_, &names_, every_turn, loop_.clock()));
     workers_.back()->logTo(*grpc_logs_);
   }

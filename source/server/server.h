@@ -16,6 +16,7 @@
 #include "source/listener/listener_manager.h"
 #include "source/server/bootstrap.h"
 #include "source/server/config_thread.h"
+#include "source/server/concurrency.h"
 #include "source/server/flags.h"
 #include "source/server/loop_stats.h"
 #include "source/server/stats.h"
@@ -89,6 +90,7 @@ class Server final : private event::IoHandler {
 
   const Flags flags_;
   const bool threads_;
+  const Concurrency concurrency_;
   event::Loop loop_;
   stats::Store stats_;
   ServerStats server_stats_;

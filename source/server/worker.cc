@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "source/base/buffer.h"
 #include "source/config/route_table.h"
 #include "source/config/scope_key.h"
 #include "source/http/h2/memory.h"
@@ -60,6 +61,7 @@ void Worker::finish() {
   loop_.turn(0);
   http::h2::Memory::trimThisThread();
   base::Block::trimThisThread(0);
+  base::Buffer::trimThisThread();
   base::Arena::trimThisThread();
 }
 

@@ -1,5 +1,8 @@
 #include "source/stats/print.h"
 
+#include <atomic>
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -82,6 +85,74 @@ TEST(Store, ForgetsScopesThatDied) {
   for (int i = 0; i < 5000; ++i) (void)store.scope("gone." + std::to_string(i) + ".", kTestTable);
   EXPECT_EQ(namesOf(store).size(), 3u);
   EXPECT_EQ(store.scope("stays.", kTestTable), stays);
+}
+
+TEST(Store, GivesTheLivingScopeOfANameUntilItsLastUserIsGone) {
+  Store store;
+  ScopeRef one = store.scope("a.", kTestTable);
+  Set<TestStat>(one).inc(TestStat::kTotal, 3);
+  ScopeRef two = store.scope("a.", kTestTable);
+  EXPECT_EQ(one, two);
+  one = nullptr;
+  EXPECT_EQ(Set<TestStat>(two).read(TestStat::kTotal), 3u);
+  two = nullptr;
+  EXPECT_TRUE(namesOf(store).empty());
+  EXPECT_EQ(Set<TestStat>(store.scope("a.", kTestTable)).read(TestStat::kTotal), 0u);
+}
+
+TEST(Store, ItsScopesMayOutliveIt) {
+  ScopeRef scope;
+  {
+    Store store(2);
+    scope = store.scope("a.", kTestTable);
+  }
+  Set<TestStat>(scope).inc(TestStat::kTotal);
+  EXPECT_EQ(scope->prefix(), "a.");
+  EXPECT_EQ(Set<TestStat>(scope).read(TestStat::kTotal), 1u);
+}
+
+TEST(Store, AScopeMayEndOnOneThreadWhileAnotherAsksForIt) {
+  Store store(3);
+  std::atomic<int> running{2};
+  const auto run = [&](uint32_t slot) {
+    setSlot(slot);
+    for (int i = 0; i < 5000; ++i) Set<TestStat>(store.scope("a.", kTestTable)).inc(TestStat::kTotal);
+    --running;
+  };
+  std::thread first(run, 1), second(run, 2);
+  while (running > 0) EXPECT_LE(namesOf(store).size(), 3u);
+  first.join();
+  second.join();
+  EXPECT_TRUE(namesOf(store).empty());
+}
+
+TEST(Store, TextsOfASourceAreAskedForWhenSomebodyPrints) {
+  Store store;
+  int asked = 0;
+  store.texts(&asked, [&](const std::function<void(std::string, std::string)>& add) {
+    ++asked;
+    add("b", "2");
+    add("a", "1");
+  });
+  store.text("aa", [] { return std::string("own"); });
+  EXPECT_EQ(asked, 0);
+  EXPECT_EQ(store.texts(), (std::vector<std::pair<std::string, std::string>>{{"a", "1"}, {"aa", "own"}, {"b", "2"}}));
+  store.dropTexts(&asked);
+  EXPECT_EQ(store.texts().size(), 1u);
+  EXPECT_EQ(asked, 1);
+}
+
+TEST(LazySeries, IsMadeWithItsFirstLabel) {
+  Store store;
+  LazySeries codes;
+  codes.bind(store, store.scope("cluster.a.", kTestTable), "rq_");
+  const auto has = [&] {
+    const std::vector<std::string> names = namesOf(store);
+    return std::find(names.begin(), names.end(), "cluster.a.rq_200") != names.end();
+  };
+  EXPECT_FALSE(has());
+  codes->inc("200");
+  EXPECT_TRUE(has());
 }
 
 TEST(Histogram, QuantilesAreThoseOfEnvoy) {

@@ -1,6 +1,10 @@
 #include "source/stats/stats.h"
 
 #include <cmath>
+#include <cstring>
+#include <new>
+
+#include "source/base/check.h"
 
 namespace outrider::stats {
 
@@ -78,9 +82,69 @@ void Histogram::addTo(Sample& sample) const {
 
 // ---- Scope ----
 
+// The living scopes of a store by prefix and table; outlives the store for as long as they do.
+struct Scope::Index {
+  struct Key {
+    std::string_view prefix;
+    const Stat* table;  // null: before, kLast: behind all tables of the prefix
+  };
+  static inline const Stat* const kLast = reinterpret_cast<const Stat*>(UINTPTR_MAX);
+  struct Less {
+    using is_transparent = void;
+    static Key keyOf(const Scope* scope) { return {scope->prefix(), scope->table().stats}; }
+    static Key keyOf(const Key& key) { return key; }
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      const Key left = keyOf(a), right = keyOf(b);
+      const int order = left.prefix.compare(right.prefix);
+      return order != 0 ? order < 0 : std::less<const Stat*>()(left.table, right.table);
+    }
+  };
+
+  explicit Index(uint32_t count) : slots(count) {}
+  void unref() {
+    if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+  const uint32_t slots;
+  std::atomic<size_t> refs{1};  // of the store and of each scope
+  std::mutex mutex;
+  absl::btree_set<Scope*, Less> scopes;  // a scope that is ending stays until it has the lock
+};
+
+Scope* Scope::make(std::string_view prefix, const Table& table, Index& index, uint32_t slots) {
+  static_assert(sizeof(Scope) % alignof(Cells) == 0);
+  void* at = ::operator new(sizeof(Scope) + slots * sizeof(Cells) + prefix.size());
+  auto* scope = new (at) Scope(table, index, slots, static_cast<uint32_t>(prefix.size()));
+  for (uint32_t i = 0; i < slots; ++i) new (scope->slots() + i) Cells(nullptr);
+  std::memcpy(reinterpret_cast<char*>(scope->slots() + slots), prefix.data(), prefix.size());
+  index.refs.fetch_add(1, std::memory_order_relaxed);
+  return scope;
+}
+
+bool Scope::tryRef() {
+  uint32_t now = refs_.load(std::memory_order_relaxed);
+  while (now != 0) {
+    if (refs_.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
+  }
+  return false;
+}
+
+void Scope::destroy() {
+  Index& index = index_;
+  {
+    const std::lock_guard lock(index.mutex);
+    // Another of the same name may have taken the place meanwhile.
+    if (const auto at = index.scopes.find(this); at != index.scopes.end() && *at == this) index.scopes.erase(at);
+  }
+  this->~Scope();
+  ::operator delete(static_cast<void*>(this));
+  index.unref();
+}
+
 Scope::~Scope() {
-  for (auto& slot : slots_) {
-    std::atomic<uint64_t>* cells = slot.load(std::memory_order_relaxed);
+  for (uint32_t slot = 0; slot < slot_count_; ++slot) {
+    std::atomic<uint64_t>* cells = slots()[slot].load(std::memory_order_relaxed);
     if (cells == nullptr) continue;
     for (size_t i = 0; i < table_.count; ++i) {
       if (table_.stats[i].kind == Kind::kHistogram) delete reinterpret_cast<Histogram*>(cells[i].load());
@@ -90,8 +154,9 @@ Scope::~Scope() {
 }
 
 std::atomic<uint64_t>* Scope::makeCells() {
+  OUTRIDER_CHECK(slot_of_thread < slot_count_);
   auto* cells = new std::atomic<uint64_t>[table_.count]();
-  slots_[slot_of_thread].store(cells, std::memory_order_release);
+  slots()[slot_of_thread].store(cells, std::memory_order_release);
   return cells;
 }
 
@@ -108,8 +173,8 @@ Histogram& Scope::histogram(size_t index) {
 Scope::Reading Scope::read(size_t index) const {
   Reading out;
   uint64_t sum = 0;
-  for (const auto& slot : slots_) {
-    const std::atomic<uint64_t>* cells = slot.load(std::memory_order_acquire);
+  for (uint32_t slot = 0; slot < slot_count_; ++slot) {
+    const std::atomic<uint64_t>* cells = slots()[slot].load(std::memory_order_acquire);
     if (cells == nullptr) continue;
     const uint64_t raw = cells[index].load(std::memory_order_relaxed);
     out.used |= (raw & kUsed) != 0;
@@ -124,8 +189,8 @@ Scope::Reading Scope::read(size_t index) const {
 
 Histogram::Sample Scope::sample(size_t index) const {
   Histogram::Sample out;
-  for (const auto& slot : slots_) {
-    const std::atomic<uint64_t>* cells = slot.load(std::memory_order_acquire);
+  for (uint32_t slot = 0; slot < slot_count_; ++slot) {
+    const std::atomic<uint64_t>* cells = slots()[slot].load(std::memory_order_acquire);
     if (cells == nullptr) continue;
     const auto* histogram = reinterpret_cast<const Histogram*>(cells[index].load(std::memory_order_acquire));
     if (histogram != nullptr) histogram->addTo(out);
@@ -135,8 +200,8 @@ Histogram::Sample Scope::sample(size_t index) const {
 
 void Scope::reset() {
   // Writers go on meanwhile: a reset is a request of an operator, and one increment may survive it.
-  for (auto& slot : slots_) {
-    std::atomic<uint64_t>* cells = slot.load(std::memory_order_acquire);
+  for (uint32_t slot = 0; slot < slot_count_; ++slot) {
+    std::atomic<uint64_t>* cells = slots()[slot].load(std::memory_order_acquire);
     if (cells == nullptr) continue;
     for (size_t i = 0; i < table_.count; ++i) {
       if (table_.stats[i].kind == Kind::kCounter) cells[i].store(0, std::memory_order_relaxed);
@@ -188,22 +253,27 @@ void Series::reset() {
 
 // ---- Store ----
 
+Store::Store(uint32_t slots) : index_(*new Scope::Index(slots)) {}
+
+Store::~Store() { index_.unref(); }
+
 // Amortised: names that come and go (clusters of a busy control plane) leave nothing behind.
 void Store::sweep() {
-  if (scopes_.size() + series_.size() < sweep_at_) return;
-  std::erase_if(scopes_, [](const auto& each) { return each.second.expired(); });
+  if (series_.size() < sweep_at_) return;
   std::erase_if(series_, [](const auto& each) { return each.second.expired(); });
-  sweep_at_ = 2 * (scopes_.size() + series_.size()) + 1024;
+  sweep_at_ = 2 * series_.size() + 1024;
 }
 
-ScopeRef Store::scope(std::string prefix, const Table& table) {
-  const std::lock_guard lock(mutex_);
-  sweep();
-  std::weak_ptr<Scope>& slot = scopes_[{prefix, table.stats}];
-  if (ScopeRef living = slot.lock()) return living;
-  auto made = std::make_shared<Scope>(std::move(prefix), table);
-  slot = made;
-  return made;
+ScopeRef Store::scope(std::string_view prefix, const Table& table) {
+  const std::lock_guard lock(index_.mutex);
+  const auto at = index_.scopes.find(Scope::Index::Key{prefix, table.stats});
+  if (at != index_.scopes.end()) {
+    if ((*at)->tryRef()) return ScopeRef(*at);
+    index_.scopes.erase(at);  // it is ending
+  }
+  Scope* made = Scope::make(prefix, table, index_, index_.slots);
+  index_.scopes.insert(made);
+  return ScopeRef(made);
 }
 
 SeriesRef Store::series(std::string prefix, size_t most) {
@@ -226,24 +296,54 @@ void Store::dropText(const std::string& name) {
   texts_.erase(name);
 }
 
-void Store::visit(const Visitor& visitor) const {
-  std::vector<ScopeRef> scopes;
-  std::vector<SeriesRef> series;
+void Store::texts(const void* source, Texts fn) {
+  const std::lock_guard lock(mutex_);
+  text_sources_[source] = std::move(fn);
+}
+
+void Store::dropTexts(const void* source) {
+  const std::lock_guard lock(mutex_);
+  text_sources_.erase(source);
+}
+
+std::map<std::string, std::string> Store::allTexts() const {
   std::map<std::string, std::function<std::string()>> texts;
+  std::map<const void*, Texts> sources;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [key, weak] : scopes_) {
-      if (ScopeRef scope = weak.lock()) scopes.push_back(std::move(scope));
-    }
+    texts = texts_;
+    sources = text_sources_;
+  }
+  std::map<std::string, std::string> out;
+  for (const auto& [name, value] : texts) out.emplace(name, value());
+  for (const auto& [source, fn] : sources) {
+    fn([&out](std::string name, std::string value) { out.insert_or_assign(std::move(name), std::move(value)); });
+  }
+  return out;
+}
+
+std::vector<ScopeRef> Store::living() const {
+  std::vector<ScopeRef> out;
+  const std::lock_guard lock(index_.mutex);
+  for (Scope* scope : index_.scopes) {
+    if (scope->tryRef()) out.push_back(ScopeRef(scope));
+  }
+  return out;
+}
+
+void Store::visit(const Visitor& visitor) const {
+  const std::vector<ScopeRef> scopes = living();
+  std::vector<SeriesRef> series;
+  {
+    const std::lock_guard lock(mutex_);
     for (const auto& [key, weak] : series_) {
       if (SeriesRef each = weak.lock()) series.push_back(std::move(each));
     }
-    texts = texts_;
   }
   for (const ScopeRef& scope : scopes) {
     for (size_t i = 0; i < scope->table().count; ++i) {
       const Stat& stat = scope->table().stats[i];
-      const std::string name = scope->prefix() + std::string(stat.name);
+      const std::string name = std::string(scope->prefix()).append(stat.name);
       if (stat.kind == Kind::kHistogram) {
         if (visitor.histogram) visitor.histogram(name, scope->sample(i));
       } else if (visitor.number) {
@@ -257,24 +357,25 @@ void Store::visit(const Visitor& visitor) const {
     }
   }
   if (visitor.text) {
-    for (const auto& [name, value] : texts) visitor.text(name, value());
+    for (const auto& [name, value] : allTexts()) visitor.text(name, value);
   }
 }
 
 std::vector<Store::Member> Store::membersAfter(const std::string* after, size_t most) const {
   std::vector<Member> out;
-  const std::lock_guard lock(mutex_);
-  auto scope = after == nullptr ? scopes_.begin() : scopes_.upper_bound({*after, reinterpret_cast<const Stat*>(UINTPTR_MAX)});
+  const std::scoped_lock lock(mutex_, index_.mutex);
+  const auto& scopes = index_.scopes;
+  auto scope = after == nullptr ? scopes.begin() : scopes.upper_bound(Scope::Index::Key{*after, Scope::Index::kLast});
   auto series = after == nullptr ? series_.begin() : series_.upper_bound(*after);
-  while (scope != scopes_.end() || series != series_.end()) {
-    const std::string& prefix =
-        series == series_.end() || (scope != scopes_.end() && scope->first.first <= series->first) ? scope->first.first : series->first;
+  while (scope != scopes.end() || series != series_.end()) {
+    const bool is_scope = series == series_.end() || (scope != scopes.end() && (*scope)->prefix() <= series->first);
+    const std::string_view prefix = is_scope ? (*scope)->prefix() : std::string_view(series->first);
     if (out.size() >= most && out.back().prefix != prefix) break;
-    if (scope != scopes_.end() && scope->first.first == prefix) {
-      if (ScopeRef living = scope->second.lock()) out.push_back({prefix, std::move(living), nullptr});
+    if (is_scope) {
+      if ((*scope)->tryRef()) out.push_back({std::string(prefix), ScopeRef(*scope), nullptr});
       ++scope;
     } else {
-      if (SeriesRef living = series->second.lock()) out.push_back({prefix, nullptr, std::move(living)});
+      if (SeriesRef living = series->second.lock()) out.push_back({std::string(prefix), {}, std::move(living)});
       ++series;
     }
   }
@@ -282,24 +383,29 @@ std::vector<Store::Member> Store::membersAfter(const std::string* after, size_t 
 }
 
 std::vector<std::pair<std::string, std::string>> Store::texts() const {
-  std::map<std::string, std::function<std::string()>> texts;
-  {
-    const std::lock_guard lock(mutex_);
-    texts = texts_;
-  }
   std::vector<std::pair<std::string, std::string>> out;
-  for (const auto& [name, value] : texts) out.emplace_back(name, value());
+  for (auto& [name, value] : allTexts()) out.emplace_back(name, std::move(value));
   return out;
 }
 
 void Store::resetCounters() {
+  for (const ScopeRef& scope : living()) scope->reset();
   const std::lock_guard lock(mutex_);
-  for (const auto& [key, weak] : scopes_) {
-    if (const ScopeRef scope = weak.lock()) scope->reset();
-  }
   for (const auto& [key, weak] : series_) {
     if (const SeriesRef each = weak.lock()) each->reset();
   }
+}
+
+// ---- LazySeries ----
+
+Series* LazySeries::make() const {
+  static std::mutex mutex;  // taken once a series
+  const std::lock_guard lock(mutex);
+  if (keep_ == nullptr) {
+    keep_ = store_->series(std::string(scope_->prefix()).append(suffix_));
+    made_.store(keep_.get(), std::memory_order_release);
+  }
+  return keep_.get();
 }
 
 }  // namespace outrider::stats

@@ -5,18 +5,22 @@
 // counter falls when a config changes, and it dies with its last user.
 // Thread: create and read from any thread (the store has a lock, off the data path); write from the thread of a slot: cells are
 // per slot, one writer each, relaxed. Slot 0 is main; workers are 1..N (setSlot once at a thread's start).
-// An idle scope costs its prefix: cells of a slot appear with its first write. Names are composed while printing.
+// An idle scope costs its prefix and a pointer a slot: cells of a slot appear with its first write. Names are composed while printing.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "absl/container/btree_set.h"
 
 namespace outrider::stats {
 
@@ -59,14 +63,16 @@ class Histogram {
   std::atomic<std::atomic<uint64_t>*> decades_[kDecades] = {};  // 90 bins each, made on first use
 };
 
+class ScopeRef;
+class Store;
+
+// One allocation: this, a pointer a slot, the prefix. Made by a Store, counted by ScopeRefs.
 class Scope final {
  public:
-  Scope(std::string prefix, const Table& table) : prefix_(std::move(prefix)), table_(table) {}
-  ~Scope();
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
 
-  const std::string& prefix() const { return prefix_; }
+  std::string_view prefix() const { return {reinterpret_cast<const char*>(slots() + slot_count_), prefix_size_}; }
   const Table& table() const { return table_; }
 
   void add(size_t index, int64_t by) {
@@ -86,21 +92,63 @@ class Scope final {
   void reset();  // /reset_counters: counters to 0
 
  private:
+  friend class ScopeRef;
+  friend class Store;
+  struct Index;
+  using Cells = std::atomic<std::atomic<uint64_t>*>;  // of one slot; a histogram's cell holds its pointer
   static constexpr uint64_t kUsed = uint64_t{1} << 63;
+
+  Scope(const Table& table, Index& index, uint32_t slots, uint32_t prefix_size)
+      : prefix_size_(prefix_size), table_(table), index_(index), slot_count_(slots) {}
+  ~Scope();
+  static Scope* make(std::string_view prefix, const Table& table, Index& index, uint32_t slots);
+  bool tryRef();  // false: its last reference is gone
+  void destroy();
+
+  Cells* slots() { return reinterpret_cast<Cells*>(this + 1); }
+  const Cells* slots() const { return reinterpret_cast<const Cells*>(this + 1); }
   std::atomic<uint64_t>& mine(size_t index) {
-    std::atomic<uint64_t>* cells = slots_[slot_of_thread].load(std::memory_order_relaxed);
+    std::atomic<uint64_t>* cells = slots()[slot_of_thread].load(std::memory_order_relaxed);
     if (__builtin_expect(cells == nullptr, 0)) cells = makeCells();
     return cells[index];
   }
   std::atomic<uint64_t>* makeCells();
   Histogram& histogram(size_t index);
 
-  const std::string prefix_;
+  std::atomic<uint32_t> refs_{1};
+  const uint32_t prefix_size_;
   const Table& table_;
-  std::atomic<std::atomic<uint64_t>*> slots_[kMostSlots] = {};  // a histogram's cell holds its pointer
+  Index& index_;
+  const uint32_t slot_count_;
 };
 
-using ScopeRef = std::shared_ptr<Scope>;
+// Shared ownership of a scope; any thread, as std::shared_ptr. With the last one the scope ends and leaves its store.
+class ScopeRef final {
+ public:
+  ScopeRef() = default;
+  ScopeRef(std::nullptr_t) {}
+  ScopeRef(const ScopeRef& other) : at_(other.at_) {
+    if (at_ != nullptr) at_->refs_.fetch_add(1, std::memory_order_relaxed);
+  }
+  ScopeRef(ScopeRef&& other) noexcept : at_(std::exchange(other.at_, nullptr)) {}
+  ScopeRef& operator=(ScopeRef other) noexcept {
+    std::swap(at_, other.at_);
+    return *this;
+  }
+  ~ScopeRef() {
+    if (at_ != nullptr && at_->refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) at_->destroy();
+  }
+  Scope* get() const { return at_; }
+  Scope* operator->() const { return at_; }
+  Scope& operator*() const { return *at_; }
+  explicit operator bool() const { return at_ != nullptr; }
+  bool operator==(const ScopeRef&) const = default;
+
+ private:
+  friend class Store;
+  explicit ScopeRef(Scope* owned) : at_(owned) {}
+  Scope* at_ = nullptr;
+};
 
 // A typed handle: Set<ClusterStat> stats(scope); stats.inc(ClusterStat::kUpstreamRqTotal).
 template <class Enum>
@@ -114,7 +162,7 @@ class Set final {
   void record(Enum stat, uint64_t value) const { scope_->record(static_cast<size_t>(stat), value); }
   uint64_t read(Enum stat) const { return scope_->read(static_cast<size_t>(stat)).value; }
   const ScopeRef& scope() const { return scope_; }
-  explicit operator bool() const { return scope_ != nullptr; }
+  explicit operator bool() const { return static_cast<bool>(scope_); }
 
  private:
   ScopeRef scope_;
@@ -147,10 +195,20 @@ using SeriesRef = std::shared_ptr<Series>;
 
 class Store final {
  public:
-  ScopeRef scope(std::string prefix, const Table& table);  // the living one of that key, else a new one
+  // `slots`: how many threads write, main among them; setSlot() stays below.
+  explicit Store(uint32_t slots = kMostSlots);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  ScopeRef scope(std::string_view prefix, const Table& table);  // the living one of that key, else a new one
   SeriesRef series(std::string prefix, size_t most = 256);
   void text(std::string name, std::function<std::string()> value);  // text readouts
   void dropText(const std::string& name);
+  // Many at once: asked when somebody prints, on that thread. The source forgets itself with dropTexts().
+  using Texts = std::function<void(const std::function<void(std::string name, std::string value)>& add)>;
+  void texts(const void* source, Texts fn);
+  void dropTexts(const void* source);
 
   struct Visitor {
     std::function<void(const std::string& name, Kind kind, const Scope::Reading& reading)> number;
@@ -171,13 +229,42 @@ class Store final {
   std::vector<std::pair<std::string, std::string>> texts() const;  // by name
 
  private:
-  void sweep();  // forgets the dead; under the lock
+  void sweep();  // forgets series that are gone; under the lock
+  std::vector<ScopeRef> living() const;
+  std::map<std::string, std::string> allTexts() const;
 
-  mutable std::mutex mutex_;
+  Scope::Index& index_;
+  mutable std::mutex mutex_;  // of what follows
   size_t sweep_at_ = 1024;
-  std::map<std::pair<std::string, const Stat*>, std::weak_ptr<Scope>> scopes_;
   std::map<std::string, std::weak_ptr<Series>> series_;
   std::map<std::string, std::function<std::string()>> texts_;
+  std::map<const void*, Texts> text_sources_;
+};
+
+// A series that is made with its first label, under a scope's prefix: the many that never count anything cost a few words.
+// Thread: as Series.
+class LazySeries final {
+ public:
+  LazySeries() = default;
+  // `suffix` lives for ever.
+  void bind(Store& store, ScopeRef scope, std::string_view suffix) {
+    store_ = &store;
+    scope_ = std::move(scope);
+    suffix_ = suffix;
+  }
+  Series* operator->() const {
+    Series* made = made_.load(std::memory_order_acquire);
+    return __builtin_expect(made != nullptr, 1) ? made : make();
+  }
+
+ private:
+  Series* make() const;
+
+  Store* store_ = nullptr;
+  ScopeRef scope_;
+  std::string_view suffix_;
+  mutable SeriesRef keep_;
+  mutable std::atomic<Series*> made_{nullptr};
 };
 
 }  // namespace outrider::stats

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -36,18 +37,39 @@ struct ListenerInfo {
 };
 
 // One per downstream connection, shared by its exchanges.
+// One a client connection, most of which wait: small, and what TLS alone has is made with TLS alone.
 struct ConnectionInfo {
-  base::Address direct_remote;  // the socket's peer
-  base::Address remote;         // after the proxy protocol; equal otherwise
-  base::Address local;
-  std::string requested_server_name;  // SNI
-  std::string alpn;
-  std::string ja3;
+  struct Hello {
+    std::string server_name;  // SNI
+    std::string alpn;
+    std::string ja3;
+  };
+  // The addresses are the socket's own (or of who logs without one) and outlive this; null: not known.
+  const base::Address* peer = nullptr;
+  const base::Address* own = nullptr;
+  std::unique_ptr<Hello> said;
   uint64_t id = 0;
   const SecurityInfo* tls = nullptr;  // null: plain
   const ListenerInfo* listener = nullptr;
   std::string_view termination_details;  // why we closed it
   std::string_view transport_failure;
+
+  const base::Address& directRemote() const { return known(peer); }
+  const base::Address& remote() const { return known(peer); }  // after the PROXY protocol
+  const base::Address& local() const { return known(own); }
+  std::string_view requestedServerName() const { return said == nullptr ? std::string_view() : said->server_name; }
+  std::string_view alpn() const { return said == nullptr ? std::string_view() : said->alpn; }
+  std::string_view ja3() const { return said == nullptr ? std::string_view() : said->ja3; }
+  Hello& hello() {
+    if (said == nullptr) said = std::make_unique<Hello>();
+    return *said;
+  }
+
+ private:
+  static const base::Address& known(const base::Address* address) {
+    static const base::Address none;
+    return address == nullptr ? none : *address;
+  }
 };
 
 struct StreamInfo {

@@ -118,6 +118,7 @@ std::string urlEncoded(std::string_view pem) {
 
 int64_t notBefore(X509& certificate) { return secondsOf(X509_get0_notBefore(&certificate)); }
 int64_t notAfter(X509& certificate) { return secondsOf(X509_get0_notAfter(&certificate)); }
+int64_t nextUpdate(X509_CRL& list) { return secondsOf(X509_CRL_get0_nextUpdate(&list)); }
 
 CertInfo describe(X509& certificate, std::string_view path) {
   CertInfo out;

@@ -12,6 +12,7 @@
 #include "source/config/tls_spec.h"
 
 struct x509_st;
+struct X509_crl_st;
 
 namespace outrider::tls {
 
@@ -43,6 +44,7 @@ std::string pemOf(x509_st& certificate);  // plain PEM
 std::string urlEncoded(std::string_view pem);
 int64_t notBefore(x509_st& certificate);
 int64_t notAfter(x509_st& certificate);
+int64_t nextUpdate(X509_crl_st& list);  // 0: it does not say
 
 // days_until_first_cert_expiring: the fewest days over all of them; the largest number when there is none, as in Envoy.
 template <class Range>

@@ -20,7 +20,6 @@ constexpr char kDefaultCiphers[] =
 constexpr char kSuites13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 constexpr char kDefaultGroups[] = "X25519:P-256";
 constexpr size_t kReadAhead = 32 * 1024;
-constexpr long kSessionsKept = 8192;
 constexpr long kSessionSeconds = 7200;
 constexpr size_t kMostPeersKept = 1024;
 
@@ -304,7 +303,10 @@ bool NativeContext::trust(const config::ValidationSpec& spec, bool server, confi
       problems.addAt("crl", spec.crl.path, "holds no revocation list", "PEM");
     }
   }
-  for (const auto& crl : bundle.crls) X509_STORE_add_crl(store, crl.get());
+  for (const auto& crl : bundle.crls) {
+    X509_STORE_add_crl(store, crl.get());
+    if (const int64_t next = nextUpdate(*crl); next != 0) crls_good_until_ = std::min(crls_good_until_, next);
+  }
   if (!bundle.crls.empty()) flags |= X509_V_FLAG_CRL_CHECK | (spec.only_leaf_crl ? 0 : X509_V_FLAG_CRL_CHECK_ALL);
   X509_STORE_set_flags(store, flags);
   if (spec.max_depth) SSL_CTX_set_verify_depth(ctx_, static_cast<int>(*spec.max_depth));
@@ -313,7 +315,7 @@ bool NativeContext::trust(const config::ValidationSpec& spec, bool server, confi
 }
 
 std::shared_ptr<const NativeContext> NativeContext::server(const config::DownstreamTlsSpec& spec, std::string_view session_scope,
-                                                           config::Problems& problems) {
+                                                           std::shared_ptr<SessionCache> sessions, config::Problems& problems) {
   ERR_clear_error();
   const size_t before = problems.size();
   std::shared_ptr<NativeContext> out(new NativeContext());
@@ -323,6 +325,8 @@ std::shared_ptr<const NativeContext> NativeContext::server(const config::Downstr
   out->ocsp_policy_ = spec.ocsp_policy;
   out->full_scan_ = spec.full_scan_on_sni_mismatch;
   out->ticket_keys_ = spec.ticket_keys;
+  out->sessions_ = std::move(sessions);
+  out->session_scope_ = out->sessions_->newScope();
   Callbacks callbacks;
   callbacks.server = true;
   if (!spec.prefer_client_ciphers) SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
@@ -360,9 +364,9 @@ std::shared_ptr<const NativeContext> NativeContext::server(const config::Downstr
   const bool tickets = !spec.ticket_keys.empty() && spec.stateless_resumption;
   const bool kept = !tickets && spec.stateful_resumption;
   callbacks.tickets = tickets;
+  callbacks.kept = kept;
   if (!tickets) SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-  SSL_CTX_set_session_cache_mode(ctx, kept ? SSL_SESS_CACHE_SERVER : SSL_SESS_CACHE_OFF);
-  SSL_CTX_sess_set_cache_size(ctx, kSessionsKept);
+  SSL_CTX_set_session_cache_mode(ctx, kept ? SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL : SSL_SESS_CACHE_OFF);
   SSL_CTX_set_timeout(ctx, spec.session_timeout ? static_cast<long>(*spec.session_timeout) : kSessionSeconds);
   SSL_CTX_set_num_tickets(ctx, tickets || kept ? 1 : 0);
   SSL_CTX_set_session_id_context(ctx, reinterpret_cast<const unsigned char*>(session_scope.data()),
@@ -470,23 +474,25 @@ ClientContext::~ClientContext() {
   for (const Kept& kept : kept_) SSL_SESSION_free(kept.session);
 }
 
-SSL_SESSION* ClientContext::takeSession(std::string_view key) const {
+SessionCache::Found ClientContext::takeSession(std::string_view key, int64_t now) const {
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock.owns_lock()) return nullptr;
+  if (!lock.owns_lock()) return {};
   for (size_t i = kept_.size(); i-- > 0;) {
     if (kept_[i].key != key) continue;
-    SSL_SESSION* session = kept_[i].session;
-    if (SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION) {
+    const SessionCache::Found found{kept_[i].session, kept_[i].good_until};
+    const bool over = now >= found.good_until;
+    if (over || SSL_SESSION_get_protocol_version(found.session) == TLS1_3_VERSION) {
       kept_.erase(kept_.begin() + static_cast<std::ptrdiff_t>(i));
     } else {
-      SSL_SESSION_up_ref(session);
+      SSL_SESSION_up_ref(found.session);
     }
-    return session;
+    if (!over) return found;
+    SSL_SESSION_free(found.session);
   }
-  return nullptr;
+  return {};
 }
 
-void ClientContext::keepSession(std::string_view key, SSL_SESSION* session) const {
+void ClientContext::keepSession(std::string_view key, SSL_SESSION* session, int64_t good_until) const {
   const SessionPtr owned(session);
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return;
@@ -503,7 +509,7 @@ void ClientContext::keepSession(std::string_view key, SSL_SESSION* session) cons
     kept_.erase(kept_.begin() + static_cast<std::ptrdiff_t>(drop));
   }
   SSL_SESSION_up_ref(session);
-  kept_.push_back({std::string(key), session});
+  kept_.push_back({std::string(key), session, good_until});
 }
 
 // ---- ContextCache ----
@@ -537,7 +543,7 @@ ServerContextRef ContextCache::server(const config::DownstreamTlsSpec& spec, con
   if (ready) {
     checkTrust(spec.common, problems);
     if (spec.common.certificates.empty()) problems.addAt("tls_certificates", "", "a server needs a certificate");
-    native = NativeContext::server(spec, sessionScope(spec), problems);
+    native = NativeContext::server(spec, sessionScope(spec), sessions_, problems);
   }
   if (problems.size() != before) return nullptr;
   if (native != nullptr) keep(natives_, key, native);

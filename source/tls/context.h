@@ -17,6 +17,7 @@
 #include "source/config/problems.h"
 #include "source/config/tls_spec.h"
 #include "source/tls/cert_info.h"
+#include "source/tls/session_cache.h"
 #include "source/tls/verifier.h"
 
 struct ssl_ctx_st;
@@ -31,7 +32,7 @@ struct Certificate;
 class NativeContext final {
  public:
   static std::shared_ptr<const NativeContext> server(const config::DownstreamTlsSpec& spec, std::string_view session_scope,
-                                                     config::Problems& problems);
+                                                     std::shared_ptr<SessionCache> sessions, config::Problems& problems);
   static std::shared_ptr<const NativeContext> client(const config::UpstreamTlsSpec& spec, config::Problems& problems);
   ~NativeContext();
   NativeContext(const NativeContext&) = delete;
@@ -41,6 +42,16 @@ class NativeContext final {
   const std::vector<CertInfo>& ownCertificates() const { return own_; }
   const std::vector<CertInfo>& authorities() const { return authorities_; }
   const std::vector<std::string>& ticketKeys() const { return ticket_keys_; }
+  // When the first revocation list wants a successor; seconds since the epoch. A full handshake may fail from then on.
+  int64_t crlsGoodUntil() const { return crls_good_until_; }
+
+  // Server: sessions that are kept here are found again only by this context, which all that decides on a client is part of.
+  void keepSession(ssl_session_st* session, std::string_view server_name, int64_t good_until) const {
+    sessions_->put(session_scope_, session, server_name, good_until);  // takes over one reference
+  }
+  SessionCache::Found findSession(std::string_view id, std::string_view server_name, int64_t now) const {
+    return sessions_->find(session_scope_, id, server_name, now);
+  }
 
   // Server: installs the certificate that suits the client. False: none does (MUST_STAPLE, STRICT_STAPLING).
   bool chooseCertificate(ssl_st* ssl) const;
@@ -58,6 +69,9 @@ class NativeContext final {
   std::vector<CertInfo> own_;
   std::vector<CertInfo> authorities_;
   std::vector<std::string> ticket_keys_;
+  std::shared_ptr<SessionCache> sessions_;
+  uint64_t session_scope_ = 0;
+  int64_t crls_good_until_ = INT64_MAX;
   config::OcspPolicy ocsp_policy_ = config::OcspPolicy::kLenient;
   bool full_scan_ = false;
 };
@@ -90,16 +104,17 @@ class ClientContext final {
   bool autoHostSni() const { return auto_host_sni_; }
   bool verifiesSni() const { return verifies_sni_; }
 
-  // Sessions to resume, per peer (`key`: address and SNI). take: the caller owns the result, null when there is none.
-  // Both give up when another worker is at it. A session of TLS 1.3 is used once.
-  ssl_session_st* takeSession(std::string_view key) const;
-  void keepSession(std::string_view key, ssl_session_st* session) const;  // takes over one reference
+  // Sessions to resume, per peer (`key`: address and SNI), shared by all workers. take: the caller owns the result, null when
+  // there is none that is still good. Both give up when another worker is at it. A session of TLS 1.3 is used once.
+  SessionCache::Found takeSession(std::string_view key, int64_t now) const;
+  void keepSession(std::string_view key, ssl_session_st* session, int64_t good_until) const;  // takes over one reference
   bool keepsSessions() const { return max_sessions_ > 0; }
 
  private:
   struct Kept {
     std::string key;
     ssl_session_st* session;
+    int64_t good_until;
   };
   std::shared_ptr<const NativeContext> native_;
   Verifier verifier_;
@@ -136,10 +151,12 @@ class ContextCache final {
   size_t nativeContexts() const;  // living
   // All living certificates, for /certs.
   void visit(const std::function<void(const NativeContext&)>& fn) const;
+  const SessionCache& sessions() const { return *sessions_; }
 
  private:
   template <class T>
   using Map = std::map<std::string, std::weak_ptr<const T>, std::less<>>;
+  const std::shared_ptr<SessionCache> sessions_ = std::make_shared<SessionCache>();  // of all servers
   mutable std::mutex mutex_;
   Map<NativeContext> natives_;
   Map<ServerContext> servers_;

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "source/event/io.h"
 #include "source/tls/certificate.h"
 #include "source/tls/openssl_ptr.h"
 #include "source/tls/session_callbacks.h"
@@ -26,6 +27,13 @@ constexpr size_t kAloneFrom = kRecord / 2;
 // Messages after the handshake that bring no bytes (key updates, tickets, renegotiation): so many in a row end the
 // connection.
 constexpr int kMostIdleMessages = 32;
+// A client that resumes again and again proves itself anew after this (RFC 8446 4.6.1 allows no ticket a longer life).
+constexpr int64_t kMostResumedSeconds = 7 * 24 * 3600;
+
+// Cheaper than clearing an empty queue of errors, which it nearly always is.
+void forgetErrors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
 
 using net::IoResult;
 using net::IoState;
@@ -74,6 +82,8 @@ class Session final : public net::Transport {
 
   void prime(base::Buffer& prefix) override { prefix_.move(prefix); }
   IoState handshake(int fd) override;
+  bool slowHandshake() const override { return ssl_ != nullptr; }
+  bool peerSpeaksFirst() const override { return server_ != nullptr && prefix_.empty() && sealed_.empty(); }
   IoResult read(int fd, base::Buffer& in, size_t most) override;
   IoResult write(int fd, base::Buffer& out) override;
   bool hasSealed() const override { return !sealed_.empty(); }
@@ -85,11 +95,15 @@ class Session final : public net::Transport {
 
   // Of OpenSSL.
   int bioRead(char* to, size_t room, size_t* got);
-  void bioWrite(const char* data, size_t size) { sealed_.append(std::string_view(data, size)); }
+  void bioWrite(const char* data, size_t size);
   bool atEof() const { return eof_; }
   void onIdleMessage() { ++idle_messages_; }
   int verify(X509_STORE_CTX& store);
   bool keepSession(SSL_SESSION* session);
+  SSL_SESSION* findSession(std::string_view id);
+  // Until when the session stands for what its handshake proved; seconds since the epoch.
+  int64_t sessionGoodUntil() const;
+  void resumedUntil(int64_t seconds) { resumed_until_ = seconds; }
   const ServerContext* server() const { return server_.get(); }
   bool mayIgnoreExpiry() const { return verifier().allowExpired(); }
   void count(SslStat stat) const { stats_->counters.inc(stat); }
@@ -101,7 +115,7 @@ class Session final : public net::Transport {
   IoState afterFailure(int code);
   void explain();
   void onEstablished();
-  bool resumedPeerIsStillGood();
+  int64_t chainGoodUntil(X509_STORE_CTX& store) const;
   void fillPeer(net::SecurityInfo& info);
 
   ServerContextRef server_;  // one of the two
@@ -110,12 +124,16 @@ class Session final : public net::Transport {
   SslPtr ssl_;
   base::Buffer prefix_;  // ciphertext that came before the socket's
   base::Buffer sealed_;  // records for the socket
+  std::string ticket_;   // sealed before all of sealed_, and waits for something to go with
+  int64_t verified_until_ = INT64_MAX;  // what a full handshake looked at is good until then
+  int64_t resumed_until_ = 0;           // the session that was offered is
   std::string failure_;
   std::string verify_failure_;
   std::string sni_;
   std::string session_key_;
   std::unique_ptr<net::SecurityInfo> info_;
   int fd_ = -1;                 // during a call
+  bool direct_ = false;         // write(): the record goes to the socket as it is
   int error_ = 0;               // of the last recv that failed
   int idle_messages_ = 0;       // since the last byte
   std::optional<IoState> end_;  // read(): comes after the bytes that were given first
@@ -178,7 +196,7 @@ int Session::bioRead(char* to, size_t room, size_t* got) {
   // A short read emptied the socket; what comes later raises an edge. After a hang-up the connection calls read()
   // again.
   if (stop_when_short_ && short_read_) return -1;
-  const ssize_t n = ::recv(fd_, to, room, 0);
+  const ssize_t n = event::io::recv(fd_, to, room);
   if (n > 0) {
     short_read_ = static_cast<size_t>(n) < room;
     *got = static_cast<size_t>(n);
@@ -194,6 +212,22 @@ int Session::bioRead(char* to, size_t room, size_t* got) {
   }
   error_ = errno;
   return 0;
+}
+
+void Session::bioWrite(const char* data, size_t size) {
+  if (!ticket_.empty()) {
+    sealed_.append(ticket_);
+    ticket_ = std::string();
+  }
+  if (direct_ && sealed_.empty()) {
+    const ssize_t n = event::io::send(fd_, data, size);
+    if (n == static_cast<ssize_t>(size)) return;
+    if (n > 0) {
+      data += n;
+      size -= static_cast<size_t>(n);
+    }
+  }
+  sealed_.append(std::string_view(data, size));
 }
 
 // ---- Life ----
@@ -213,7 +247,11 @@ Session::Session(ClientContextRef context, SslStatsRef stats, const ClientArgs& 
   }
   if (client_->keepsSessions()) {
     session_key_ = std::string(args.peer) + " " + sni_;
-    if (const SessionPtr kept{client_->takeSession(session_key_)}; kept != nullptr) SSL_set_session(ssl_.get(), kept.get());
+    const SessionCache::Found found = client_->takeSession(session_key_, ::time(nullptr));
+    if (const SessionPtr kept{found.session}; kept != nullptr) {
+      resumed_until_ = found.good_until;
+      SSL_set_session(ssl_.get(), kept.get());
+    }
   }
 }
 
@@ -250,7 +288,7 @@ IoState Session::handshake(int fd) {
   }
   fd_ = fd;
   if (!established_) {
-    ERR_clear_error();
+    forgetErrors();
     stop_when_short_ = false;
     int result;
     int code = SSL_ERROR_NONE;
@@ -267,33 +305,20 @@ IoState Session::handshake(int fd) {
       return state;
     }
     established_ = true;
-    if (!resumedPeerIsStillGood()) {
-      broken_ = violated_ = true;
-      return IoState::kError;
-    }
     onEstablished();
     SSL_set_msg_callback(ssl_.get(), [](int writing, int, int type, const void*, size_t, SSL* ssl, void*) {
       if (writing == 0 && type == SSL3_RT_HANDSHAKE) sessionOf(ssl).onIdleMessage();
     });
   }
-  // The last flight is part of the handshake: established means that the socket took it.
+  // A server's last words in TLS 1.3 are tickets, for which nobody waits: they go with its first bytes, in one call.
+  if (server_ != nullptr && !sealed_.empty() && ticket_.empty() && SSL_version(ssl_.get()) == TLS1_3_VERSION) {
+    ticket_ = sealed_.str();
+    sealed_.clear();
+  }
+  // Else the last flight is part of the handshake: established means that the socket took it.
   const IoState sent = flushSealed(fd);
   if (sent == IoState::kOk) more_ = true;  // what came behind the peer's last flight raises no edge
   return sent;
-}
-
-// Verification is not repeated for a resumed session, so a certificate may have run out meanwhile.
-bool Session::resumedPeerIsStillGood() {
-  if (SSL_session_reused(ssl_.get()) == 0 || !verifier().verifiesAnything() || verifier().allowExpired()) return true;
-  const X509* peer = SSL_get0_peer_certificate(ssl_.get());
-  if (peer == nullptr || X509_cmp_current_time(X509_get0_notAfter(peer)) > 0) return true;
-  failure_ =
-      "TLS_error:|0:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:the resumed certificate has "
-      "expired:TLS_error_end";
-  count(SslStat::kFailVerifyError);
-  counted_ = true;
-  SSL_CTX_remove_session(SSL_get_SSL_CTX(ssl_.get()), SSL_get_session(ssl_.get()));
-  return false;
 }
 
 void Session::onEstablished() {
@@ -322,7 +347,7 @@ IoResult Session::read(int fd, base::Buffer& in, size_t most) {
   }
   if (ssl_ == nullptr || broken_) return {IoState::kError, 0, true};
   fd_ = fd;
-  ERR_clear_error();
+  forgetErrors();
   stop_when_short_ = true;
   short_read_ = would_block_ = false;
   more_ = false;
@@ -334,6 +359,11 @@ IoResult Session::read(int fd, base::Buffer& in, size_t most) {
       in.commit(got);
       total += got;
       idle_messages_ = 0;
+      // Asking once more would only fetch a read buffer to find nothing in it.
+      if (short_read_ && SSL_has_pending(ssl_.get()) == 0) {
+        if (!sealed_.empty()) flushSealed(fd);
+        return {IoState::kOk, total, true};
+      }
       continue;
     }
     in.commit(0);
@@ -368,7 +398,7 @@ IoState Session::flushSealed(int fd) {
     msghdr message{};
     message.msg_iov = pieces;
     message.msg_iovlen = static_cast<size_t>(sealed_.iovecs(pieces, 16));
-    const ssize_t n = ::sendmsg(fd, &message, MSG_NOSIGNAL);
+    const ssize_t n = message.msg_iovlen == 1 ? event::io::send(fd, pieces[0].iov_base, pieces[0].iov_len) : event::io::sendmsg(fd, message);
     if (n < 0) return stateOf(errno);
     sealed_.drain(static_cast<size_t>(n));
   }
@@ -383,7 +413,7 @@ IoResult Session::write(int fd, base::Buffer& out) {
   if (ssl_ == nullptr || broken_) return {IoState::kError, 0, false};
   thread_local char gathered[kRecord];
   fd_ = fd;
-  ERR_clear_error();
+  forgetErrors();
   size_t total = 0;
   // The socket did not take the last records: sealing more would only move the bytes from one queue to another.
   if (!sealed_.empty()) {
@@ -398,7 +428,10 @@ IoResult Session::write(int fd, base::Buffer& out) {
       data = gathered;
     }
     size_t written = 0;
-    if (SSL_write_ex(ssl_.get(), data, size, &written) != 1) {
+    direct_ = size == out.size() && sealed_.empty();
+    const int done = SSL_write_ex(ssl_.get(), data, size, &written);
+    direct_ = false;
+    if (done != 1) {
       const IoState state = afterFailure(SSL_get_error(ssl_.get(), 0));
       return {state, total, false};
     }
@@ -414,7 +447,7 @@ IoResult Session::write(int fd, base::Buffer& out) {
 IoState Session::finishWriting(int fd) {
   if (ssl_ == nullptr) return IoState::kError;
   fd_ = fd;
-  ERR_clear_error();
+  forgetErrors();
   if (established_ && !broken_ && (SSL_get_shutdown(ssl_.get()) & SSL_SENT_SHUTDOWN) == 0) SSL_shutdown(ssl_.get());
   ERR_clear_error();
   finishing_ = true;
@@ -472,6 +505,16 @@ void Session::explain() {
   failure_ += ":TLS_error_end";
 }
 
+// A full handshake would look at these again; nothing else that it looks at changes with time.
+int64_t Session::chainGoodUntil(X509_STORE_CTX& store) const {
+  const NativeContext& native = server_ != nullptr ? *server_->native() : *client_->native();
+  int64_t until = native.crlsGoodUntil();
+  STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(&store);
+  if (chain == nullptr || verifier().allowExpired()) return until;
+  for (int i = 0; i < sk_X509_num(chain); ++i) until = std::min(until, notAfter(*sk_X509_value(chain, i)));
+  return until;
+}
+
 int Session::verify(X509_STORE_CTX& store) {
   const bool by_sni = client_ != nullptr && client_->verifiesSni();
   Verifier::Verdict verdict;
@@ -483,7 +526,7 @@ int Session::verify(X509_STORE_CTX& store) {
     verdict = verifier().verify(store, by_sni ? std::string_view(sni_) : std::string_view(), verify_failure_);
   }
   switch (verdict) {
-    case Verifier::Verdict::kOk: return 1;
+    case Verifier::Verdict::kOk: verified_until_ = chainGoodUntil(store); return 1;
     case Verifier::Verdict::kChain: count(SslStat::kFailVerifyError); break;
     case Verifier::Verdict::kName: count(SslStat::kFailVerifySan); break;
     case Verifier::Verdict::kHash: count(SslStat::kFailVerifyCertHash); break;
@@ -493,10 +536,35 @@ int Session::verify(X509_STORE_CTX& store) {
   return 0;
 }
 
+int64_t Session::sessionGoodUntil() const {
+  if (SSL_session_reused(ssl_.get()) != 0) return resumed_until_;
+  return std::min(verified_until_, static_cast<int64_t>(::time(nullptr)) + kMostResumedSeconds);
+}
+
 bool Session::keepSession(SSL_SESSION* session) {
-  if (client_ == nullptr || !client_->keepsSessions() || SSL_SESSION_is_resumable(session) == 0) return false;
-  client_->keepSession(session_key_, session);
+  if (SSL_SESSION_is_resumable(session) == 0) return false;
+  if (server_ != nullptr) {
+    const char* name = SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
+    server_->native()->keepSession(session, name != nullptr ? name : std::string_view(), sessionGoodUntil());
+    return true;
+  }
+  if (!client_->keepsSessions()) return false;
+  client_->keepSession(session_key_, session, sessionGoodUntil());
   return true;
+}
+
+// Called while the ClientHello is read, before the library has looked at its server_name (RFC 6066 3).
+SSL_SESSION* Session::findSession(std::string_view id) {
+  std::string_view name;
+  const unsigned char* data = nullptr;
+  size_t size = 0;
+  if (SSL_client_hello_get0_ext(ssl_.get(), TLSEXT_TYPE_server_name, &data, &size) == 1 && size > 5 && data[2] == TLSEXT_NAMETYPE_host_name) {
+    const size_t length = static_cast<size_t>(data[3]) << 8 | data[4];
+    if (length + 5 == size) name = {reinterpret_cast<const char*>(data + 5), length};
+  }
+  const SessionCache::Found found = server_->native()->findSession(id, name, ::time(nullptr));
+  resumed_until_ = found.good_until;
+  return found.session;
 }
 
 // ---- What is known ----
@@ -652,6 +720,26 @@ int onTicketKey(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX
   return 0;
 }
 
+// What a ticket says beside the session: until when it is good, 8 bytes. Tickets without that are of another program.
+int onMakeTicket(SSL* ssl, void*) {
+  const int64_t until = sessionOf(ssl).sessionGoodUntil();
+  return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), &until, sizeof until);
+}
+
+SSL_TICKET_RETURN onOpenTicket(SSL* ssl, SSL_SESSION* session, const unsigned char*, size_t, SSL_TICKET_STATUS status, void*) {
+  if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  void* data = nullptr;
+  size_t size = 0;
+  int64_t until = 0;
+  if (SSL_SESSION_get0_ticket_appdata(session, &data, &size) != 1 || size != sizeof until) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  std::memcpy(&until, data, sizeof until);
+  if (::time(nullptr) >= until) return SSL_TICKET_RETURN_IGNORE_RENEW;
+  sessionOf(ssl).resumedUntil(until);
+  // A client of TLS 1.3 uses a ticket once (RFC 8446 C.4): without another one its next handshake would be a full one.
+  const bool renew = status == SSL_TICKET_SUCCESS_RENEW || SSL_version(ssl) == TLS1_3_VERSION;
+  return renew ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+}
+
 }  // namespace
 
 void installCallbacks(SSL_CTX* ctx, const Callbacks& wanted) {
@@ -673,7 +761,17 @@ void installCallbacks(SSL_CTX* ctx, const Callbacks& wanted) {
         nullptr);
   }
   if (wanted.staple) SSL_CTX_set_tlsext_status_cb(ctx, onStatus);
-  if (wanted.tickets) SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, onTicketKey);
+  if (wanted.tickets) {
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, onTicketKey);
+    SSL_CTX_set_session_ticket_cb(ctx, onMakeTicket, onOpenTicket, nullptr);
+  }
+  if (wanted.kept) {
+    SSL_CTX_sess_set_new_cb(ctx, [](SSL* ssl, SSL_SESSION* session) { return sessionOf(ssl).keepSession(session) ? 1 : 0; });
+    SSL_CTX_sess_set_get_cb(ctx, [](SSL* ssl, const unsigned char* id, int size, int* copy) -> SSL_SESSION* {
+      *copy = 0;
+      return sessionOf(ssl).findSession({reinterpret_cast<const char*>(id), static_cast<size_t>(size)});
+    });
+  }
 }
 
 std::unique_ptr<net::Transport> makeServerTransport(const ServerContextRef& context, const SslStatsRef& stats) {

@@ -11,6 +11,7 @@ struct Callbacks {
   bool choose_certificate = false;  // more than one, or rules about OCSP
   bool staple = false;
   bool tickets = false;  // sealed with the context's own keys
+  bool kept = false;     // sessions in the context's SessionCache
 };
 void installCallbacks(ssl_ctx_st* ctx, const Callbacks& wanted);
 

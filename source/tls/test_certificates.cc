@@ -75,6 +75,7 @@ Authority::~Authority() {
 Pair Authority::issue(const Wish& wish) const {
   EVP_PKEY* key = wish.rsa ? EVP_RSA_gen(2048) : EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
   X509* leaf = begin(wish.common_name, wish.from_days, wish.to_days, key);
+  if (wish.to_seconds > 0) X509_gmtime_adj(X509_getm_notAfter(leaf), wish.to_seconds);
   X509_set_issuer_name(leaf, X509_get_subject_name(certificate_));
   extend(leaf, certificate_, NID_basic_constraints, "critical,CA:FALSE");
   if (!wish.usage.empty()) extend(leaf, certificate_, NID_ext_key_usage, wish.usage);
@@ -98,7 +99,7 @@ Pair Authority::issue(const Wish& wish) const {
   return out;
 }
 
-std::string Authority::revoke(const std::vector<std::string>& certificates, int to_days) const {
+std::string Authority::revoke(const std::vector<std::string>& certificates, int to_days, int to_seconds) const {
   X509_CRL* crl = X509_CRL_new();
   X509_CRL_set_version(crl, 1);
   X509_CRL_set_issuer_name(crl, X509_get_subject_name(certificate_));
@@ -113,7 +114,7 @@ std::string Authority::revoke(const std::vector<std::string>& certificates, int 
     X509_CRL_add0_revoked(crl, entry);
     X509_free(certificate);
   }
-  X509_gmtime_adj(time, long{to_days} * 86400);
+  X509_gmtime_adj(time, to_seconds > 0 ? to_seconds : long{to_days} * 86400);
   X509_CRL_set1_nextUpdate(crl, time);
   ASN1_TIME_free(time);
   X509_CRL_sort(crl);

@@ -22,6 +22,7 @@ struct Wish {
   std::string raw_dns;  // one DNS name, byte by byte as given (may hold zeros); replaces `sans`
   std::string usage = "serverAuth,clientAuth";
   int from_days = -1, to_days = 30;  // from now
+  int to_seconds = 0;                // in the place of to_days
   bool rsa = false;
 };
 
@@ -32,7 +33,7 @@ class Authority final {
   Pair issue(const Wish& wish) const;
   const std::string& pem() const { return pem_; }
   // A revocation list that names the given certificates.
-  std::string revoke(const std::vector<std::string>& certificates, int to_days = 30) const;
+  std::string revoke(const std::vector<std::string>& certificates, int to_days = 30, int to_seconds = 0) const;
 
  private:
   evp_pkey_st* key_ = nullptr;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "source/base/absl_compat.h"
 #include "source/base/log.h"
 
 namespace outrider::upstream {
@@ -48,7 +49,7 @@ std::shared_ptr<Host> makeHost(const config::LocalityEndpoints& locality, const 
 ClusterEntity::ClusterEntity(event::Loop& loop, stats::Store& stats, EntityOwner& owner, ClusterPartRef part, ClusterEntity* before)
     : loop_(loop), stats_(stats), owner_(owner), part_(std::move(part)), shared_(std::make_shared<LbShared>()) {
   if (checked()) {
-    health_stats_ = HealthStats(stats_.scope(absl::StrCat(part_->stats.scope()->prefix(), "health_check."), kHealthTable));
+    health_stats_ = HealthStats(stats_.scope(absl::StrCat(base::toAbsl(part_->stats.scope()->prefix()), "health_check."), kHealthTable));
   }
   if (before == nullptr) return;
   shared_ = before->shared_;

@@ -15,6 +15,7 @@
 #include "source/xds/file_watch.h"
 #include "source/xds/served_client.h"
 #include "source/xds/served_files.h"
+#include "source/xds/served_node.h"
 #include "source/xds/types.h"
 
 namespace outrider::xds {
@@ -140,23 +141,47 @@ class DiscoveryServer::Plane final : public grpc::CallbackGenericService, public
 
   // Main, from the mailbox:
   void onOpen(Call* call) override {
-    clients_.emplace(call,
-                     std::make_unique<ServedClient>(
-                         call->method().delta, call->method().only_type, [call](const std::string& bytes) { call->send(bytes); }, say_));
+    clients_.emplace(call, Stream{std::make_unique<ServedClient>(
+                                      call->method().delta, call->method().only_type,
+                                      [call](const std::string& bytes) { call->send(bytes); }, say_),
+                                  nullptr, ""});
     if (stopping_) onEnd(call, {grpc::StatusCode::UNAVAILABLE, "the control plane ends"});
   }
   void onRequest(Call* call, const std::string& bytes) override {
     const auto at = clients_.find(call);
     if (at == clients_.end()) return;
-    if (!at->second->onRequest(bytes, files_.resources())) {
+    Stream& stream = at->second;
+    if (stream.node == nullptr) join(stream, call, ServedClient::nodeOf(call->method().delta, bytes));
+    if (!stream.node->onRequest(*stream.client, bytes)) {
       onEnd(call, {grpc::StatusCode::INVALID_ARGUMENT, "the bytes are no discovery request"});
     }
   }
   void onEnd(Call* call, const grpc::Status& status) override {
-    if (clients_.erase(call) > 0) call->finish(status);
+    const auto at = clients_.find(call);
+    if (at == clients_.end()) return;
+    const Stream stream = std::move(at->second);
+    clients_.erase(at);
+    if (stream.node != nullptr) {
+      stream.node->leave(*stream.client);
+      if (stream.node->deserted()) nodes_.erase(stream.key);
+    }
+    call->finish(status);
   }
 
  private:
+  struct Stream {
+    std::unique_ptr<ServedClient> client;
+    ServedNode* node;  // null: before the first request
+    std::string key;   // in nodes_
+  };
+  // Who names no node is alone with this stream.
+  void join(Stream& stream, const Call* call, const std::string& id) {
+    stream.key = id.empty() ? "?" + std::to_string(reinterpret_cast<uintptr_t>(call)) : "=" + id;
+    std::unique_ptr<ServedNode>& node = nodes_[stream.key];
+    if (node == nullptr) node = std::make_unique<ServedNode>(loop_, id.empty() ? "?" : id, files_.snapshot(), say_);
+    stream.node = node.get();
+    node->join(*stream.client);
+  }
   void load();
   void reload();
 
@@ -166,7 +191,8 @@ class DiscoveryServer::Plane final : public grpc::CallbackGenericService, public
   ServedFiles files_;
   FileWatch watch_;
   std::vector<std::string> told_;  // problems that were reported and are still there
-  std::map<Call*, std::unique_ptr<ServedClient>> clients_;
+  std::map<std::string, std::unique_ptr<ServedNode>> nodes_;
+  std::map<Call*, Stream> clients_;
   std::unique_ptr<grpc::Server> server_;
   std::thread stopper_;
   bool stopping_ = false;
@@ -182,7 +208,8 @@ void DiscoveryServer::Plane::load() {
 }
 
 void DiscoveryServer::Plane::reload() {
-  const ServedResources before = files_.resources();
+  const ServedSnapshot snapshot = files_.snapshot();
+  const ServedResources& before = *snapshot;
   load();
   size_t added = 0, changed = 0, removed = 0;
   for (const auto& [type, resources] : files_.resources()) {
@@ -204,7 +231,7 @@ void DiscoveryServer::Plane::reload() {
   if (added + changed + removed == 0) return;
   say_("reloaded " + folder_ + ": " + std::to_string(added) + " added, " + std::to_string(changed) + " changed, " +
        std::to_string(removed) + " removed");
-  for (const auto& [call, client] : clients_) client->onResources(files_.resources());
+  for (const auto& [key, node] : nodes_) node->onResources(files_.snapshot());
 }
 
 absl::StatusOr<int> DiscoveryServer::Plane::start(const std::string& address) {

@@ -14,6 +14,7 @@ std::string reasonText(net::Connection& connection, net::CloseReason reason) {
     case net::CloseReason::kLocal: return "closed";
     case net::CloseReason::kRemoteFin: return "the server closed the connection";
     case net::CloseReason::kRemoteReset: return "the server reset the connection";
+    case net::CloseReason::kUnwatched: return "epoll_ctl: " + std::string(strerror(connection.error()));
     case net::CloseReason::kConnectFailed: return "connect: " + std::string(strerror(connection.error()));
     case net::CloseReason::kConnectTimeout: return "connect timeout";
     case net::CloseReason::kTransportError: return "transport failure: " + std::string(connection.transport().failure());

@@ -15,12 +15,6 @@ namespace discovery = envoy::service::discovery::v3;
 
 constexpr char kIdentifier[] = "outrider control-plane";
 
-const std::map<std::string, ServedResource, std::less<>>& ofType(const ServedResources& resources, const std::string& type_url) {
-  static const auto* const none = new std::map<std::string, ServedResource, std::less<>>();
-  const auto at = resources.find(type_url);
-  return at == resources.end() ? *none : at->second;
-}
-
 std::string versionOf(const std::map<std::string, std::string>& versions) {
   std::string all;
   for (const auto& [name, version] : versions) all += name + '\0' + version + '\0';
@@ -44,38 +38,75 @@ std::string oneLine(const std::string& text) {
 
 }  // namespace
 
-bool ServedClient::onRequest(const std::string& bytes, const ServedResources& resources) {
+std::string ServedClient::nodeOf(bool delta, const std::string& bytes) {
+  if (delta) {
+    discovery::DeltaDiscoveryRequest request;
+    return request.ParseFromString(bytes) ? request.node().id() : std::string();
+  }
+  discovery::DiscoveryRequest request;
+  return request.ParseFromString(bytes) ? request.node().id() : std::string();
+}
+
+bool ServedClient::onRequest(const std::string& bytes, const ServedView& view) {
   if (delta_) {
     discovery::DeltaDiscoveryRequest request;
     if (!request.ParseFromString(bytes)) return false;
     if (request.has_node()) node_ = request.node().id();
-    onDelta(request, resources);
+    onDelta(request, view);
     return true;
   }
   discovery::DiscoveryRequest request;
   if (!request.ParseFromString(bytes)) return false;
   if (request.has_node()) node_ = request.node().id();
-  onSotw(request, resources);
+  onSotw(request, view);
   return true;
 }
 
-void ServedClient::onResources(const ServedResources& resources) {
+void ServedClient::onResources(const ServedView& view) {
   std::vector<std::string> order;
   for (const auto& [type_url, type] : types_) order.push_back(type_url);
   std::stable_sort(order.begin(), order.end(), [](const std::string& a, const std::string& b) { return typeRank(a) < typeRank(b); });
   for (const std::string& type_url : order) {
     Type& type = types_[type_url];
     if (delta_) {
-      sendDelta(type_url, type, resources, {}, false);
+      sendDelta(type_url, type, view, {}, false);
     } else {
-      sendSotw(type_url, type, resources, false);
+      sendSotw(type_url, type, view, false);
     }
   }
+}
+
+bool ServedClient::settled(std::set<std::string>* open) const {
+  bool all = true;
+  for (const auto& [type_url, type] : types_) {
+    if (type.nonce == type.answered) continue;
+    all = false;
+    if (open != nullptr) open->insert(std::string(typeLabel(type_url)));
+  }
+  return all;
+}
+
+bool ServedClient::refused(const std::string& type_url) const {
+  const auto type = types_.find(type_url);
+  return type != types_.end() && type->second.refused;
+}
+
+bool ServedClient::asksFor(const std::string& type_url, const std::string& name) const {
+  const auto type = types_.find(type_url);
+  return type != types_.end() && wants(type->second, name);
+}
+
+bool ServedClient::has(const std::string& type_url, const std::string& name, const std::string& version) const {
+  const auto type = types_.find(type_url);
+  if (type == types_.end()) return false;
+  const auto sent = type->second.sent.find(name);
+  return sent != type->second.sent.end() && sent->second == version;
 }
 
 void ServedClient::told(const std::string& type_url, Type& type, const std::string& nonce, const google::rpc::Status* error) {
   if (nonce.empty() || type.answered == nonce) return;
   type.answered = nonce;
+  type.refused = error != nullptr;
   std::string line = error == nullptr ? "ACK  " : "NACK ";
   line +=
       oneLine(node_) + " " + std::string(typeLabel(type_url)) + (delta_ ? " delta" : "") + " nonce " + nonce + " version " + type.version;
@@ -85,7 +116,7 @@ void ServedClient::told(const std::string& type_url, Type& type, const std::stri
 
 // -- state of the world --
 
-void ServedClient::onSotw(const discovery::DiscoveryRequest& request, const ServedResources& resources) {
+void ServedClient::onSotw(const discovery::DiscoveryRequest& request, const ServedView& view) {
   const std::string type_url = only_type_.empty() ? request.type_url() : only_type_;
   Type& type = types_[type_url];
   if (type.started && request.response_nonce() != type.nonce) return;  // of an earlier response: a newer one is on its way
@@ -101,16 +132,16 @@ void ServedClient::onSotw(const discovery::DiscoveryRequest& request, const Serv
   type.wildcard = wildcard;
   type.names = std::move(names);
   std::erase_if(type.sent, [&](const auto& each) { return !wants(type, each.first); });
-  if (more) sendSotw(type_url, type, resources, true);
+  if (more) sendSotw(type_url, type, view, true);
 }
 
-void ServedClient::sendSotw(const std::string& type_url, Type& type, const ServedResources& resources, bool anyway) {
+void ServedClient::sendSotw(const std::string& type_url, Type& type, const ServedView& view, bool anyway) {
   std::map<std::string, std::string> now;
   discovery::DiscoveryResponse response;
-  for (const auto& [name, resource] : ofType(resources, type_url)) {
-    if (!wants(type, name)) continue;
-    now[name] = resource.version;
-    *response.add_resources() = resource.any;
+  for (const auto& [name, resource] : view.of(type_url)) {
+    if (!wants(type, *name)) continue;
+    now[*name] = resource->version;
+    *response.add_resources() = resource->any;
   }
   if (!anyway && now == type.sent) return;
   if (now.empty() && !type.wildcard) return;  // none of these names exists (yet)
@@ -126,7 +157,7 @@ void ServedClient::sendSotw(const std::string& type_url, Type& type, const Serve
 
 // -- delta --
 
-void ServedClient::onDelta(const discovery::DeltaDiscoveryRequest& request, const ServedResources& resources) {
+void ServedClient::onDelta(const discovery::DeltaDiscoveryRequest& request, const ServedView& view) {
   const std::string type_url = only_type_.empty() ? request.type_url() : only_type_;
   Type& type = types_[type_url];
   const bool first = !type.started;
@@ -156,30 +187,29 @@ void ServedClient::onDelta(const discovery::DeltaDiscoveryRequest& request, cons
   if (!request.resource_names_unsubscribe().empty()) std::erase_if(type.sent, [&](const auto& each) { return !wants(type, each.first); });
   // Who asks for a name again gets it again; who names it with its version already has it.
   if (first) std::erase_if(fresh, [&](const std::string& name) { return type.sent.contains(name); });
-  sendDelta(type_url, type, resources, fresh, first && type.wildcard);
+  sendDelta(type_url, type, view, fresh, first && type.wildcard);
 }
 
-void ServedClient::sendDelta(const std::string& type_url, Type& type, const ServedResources& resources, const std::set<std::string>& fresh,
+void ServedClient::sendDelta(const std::string& type_url, Type& type, const ServedView& view, const std::set<std::string>& fresh,
                              bool anyway) {
   discovery::DeltaDiscoveryResponse response;
-  const auto& served = ofType(resources, type_url);
   std::map<std::string, std::string> now;
-  for (const auto& [name, resource] : served) {
-    if (!wants(type, name)) continue;
-    now[name] = resource.version;
-    const auto sent = type.sent.find(name);
-    if (sent != type.sent.end() && sent->second == resource.version && !fresh.contains(name)) continue;
+  for (const auto& [name, resource] : view.of(type_url)) {
+    if (!wants(type, *name)) continue;
+    now[*name] = resource->version;
+    const auto sent = type.sent.find(*name);
+    if (sent != type.sent.end() && sent->second == resource->version && !fresh.contains(*name)) continue;
     discovery::Resource& out = *response.add_resources();
-    out.set_name(name);
-    out.set_version(resource.version);
-    *out.mutable_resource() = resource.any;
+    out.set_name(*name);
+    out.set_version(resource->version);
+    *out.mutable_resource() = resource->any;
   }
   std::set<std::string> gone;
   for (const auto& [name, version] : type.sent) {
     if (!now.contains(name)) gone.insert(name);
   }
   for (const std::string& name : fresh) {
-    if (!served.contains(name)) gone.insert(name);
+    if (view.find(type_url, name) == nullptr) gone.insert(name);
   }
   for (const std::string& name : gone) response.add_removed_resources(name);
   type.sent = std::move(now);

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "envoy/service/discovery/v3/discovery.pb.h"
-#include "source/xds/served_files.h"
+#include "source/xds/served_view.h"
 
 namespace outrider::xds {
 
@@ -20,12 +20,19 @@ class ServedClient final {
                std::function<void(const std::string& line)> say)
       : delta_(delta), only_type_(std::move(only_type)), send_(std::move(send)), say_(std::move(say)) {}
 
-  // False: the bytes are no request.
-  bool onRequest(const std::string& bytes, const ServedResources& resources);
-  // Sends what is news to this client, clusters before endpoints before listeners before routes.
-  void onResources(const ServedResources& resources);
+  // The node's id in a stream's first request; empty if there is none.
+  static std::string nodeOf(bool delta, const std::string& bytes);
 
-  const std::string& node() const { return node_; }
+  // False: the bytes are no request.
+  bool onRequest(const std::string& bytes, const ServedView& view);
+  // Sends what is news to this client, clusters before endpoints before listeners before routes.
+  void onResources(const ServedView& view);
+
+  // Every response was acknowledged or refused; else `open`, if given, gets the types that were not.
+  bool settled(std::set<std::string>* open = nullptr) const;
+  bool refused(const std::string& type_url) const;  // the last response was
+  bool asksFor(const std::string& type_url, const std::string& name) const;
+  bool has(const std::string& type_url, const std::string& name, const std::string& version) const;  // it was sent
 
  private:
   struct Type {
@@ -35,14 +42,15 @@ class ServedClient final {
     std::set<std::string, std::less<>> names;
     std::string nonce;                        // of the last response
     std::string answered;                     // the last nonce that was acknowledged or refused
+    bool refused = false;                     // by that answer
     std::string version;                      // of the last response
     std::map<std::string, std::string> sent;  // name -> version that the client has (delta: or says that it has)
   };
 
-  void onSotw(const envoy::service::discovery::v3::DiscoveryRequest& request, const ServedResources& resources);
-  void onDelta(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request, const ServedResources& resources);
-  void sendSotw(const std::string& type_url, Type& type, const ServedResources& resources, bool anyway);
-  void sendDelta(const std::string& type_url, Type& type, const ServedResources& resources, const std::set<std::string>& fresh,
+  void onSotw(const envoy::service::discovery::v3::DiscoveryRequest& request, const ServedView& view);
+  void onDelta(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request, const ServedView& view);
+  void sendSotw(const std::string& type_url, Type& type, const ServedView& view, bool anyway);
+  void sendDelta(const std::string& type_url, Type& type, const ServedView& view, const std::set<std::string>& fresh,
                  bool anyway);
   void told(const std::string& type_url, Type& type, const std::string& nonce, const google::rpc::Status* error);
   static bool wants(const Type& type, const std::string& name) { return type.wildcard || type.names.contains(name); }

@@ -101,19 +101,19 @@ void ServedFiles::load(std::vector<std::string>& problems) {
   }
   // What stays the same keeps its very bytes.
   for (auto& [type, resources] : all) {
-    const auto old = resources_.find(type);
-    if (old == resources_.end()) continue;
+    const auto old = resources_->find(type);
+    if (old == resources_->end()) continue;
     for (auto& [name, resource] : resources) {
       const auto before = old->second.find(name);
       if (before != old->second.end() && before->second.version == resource.version) resource = before->second;
     }
   }
-  resources_ = std::move(all);
+  resources_ = std::make_shared<const ServedResources>(std::move(all));
 }
 
 size_t ServedFiles::count() const {
   size_t count = 0;
-  for (const auto& [type, resources] : resources_) count += resources.size();
+  for (const auto& [type, resources] : *resources_) count += resources.size();
   return count;
 }
 

@@ -17,7 +17,9 @@ struct ServedResource {
   google::protobuf::Any any;
 };
 // Type URL -> name -> resource.
-using ServedResources = std::map<std::string, std::map<std::string, ServedResource, std::less<>>, std::less<>>;
+using ServedOfType = std::map<std::string, ServedResource, std::less<>>;
+using ServedResources = std::map<std::string, ServedOfType, std::less<>>;
+using ServedSnapshot = std::shared_ptr<const ServedResources>;  // never null
 
 class ServedFiles final {
  public:
@@ -25,7 +27,8 @@ class ServedFiles final {
 
   // Reads everything anew. `problems`: one line each, with file, line and column.
   void load(std::vector<std::string>& problems);
-  const ServedResources& resources() const { return resources_; }
+  const ServedResources& resources() const { return *resources_; }
+  const ServedSnapshot& snapshot() const { return resources_; }  // of the last load()
   size_t count() const;
 
  private:
@@ -37,7 +40,7 @@ class ServedFiles final {
 
   const std::string folder_;
   std::map<std::string, std::vector<Named>> files_;
-  ServedResources resources_;
+  ServedSnapshot resources_ = std::make_shared<const ServedResources>();
 };
 
 }  // namespace outrider::xds

@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     request.headers.add("x-a", "\xff\"\n%REQ(x)%");
     http::ResponseHead response(*arena);
     stream::ConnectionInfo connection;
-    connection.requested_server_name = "a\"b";
+    connection.hello().server_name = "a\"b";
     stream::StreamInfo info;
     info.connection = &connection;
     info.start_wall = -1;

@@ -1,26 +1,31 @@
-"""What is measured on one proxy: CPU per request, system calls per request, memory per idle connection."""
+"""What is measured on one proxy: CPU per request, system calls per request, memory per idle connection, start."""
+import json
 import re
 import signal
 import socket
 import subprocess
 import time
 
-from . import load
 from .processes import BenchError
-from .proxies import find_system
+from .proxies import Proxy, find_system
 
 DATA_CALLS = frozenset("""read readv pread64 preadv recvfrom recvmsg recvmmsg write writev pwrite64 pwritev sendto sendmsg
     sendmmsg sendfile splice""".split())
-IDLE_CONNECTIONS = 5000
+IDLE_CONNECTIONS = 10000
+WARM_CONNECTIONS = 500
 
 
-def cpu(proxy, scenario, seconds, core):
-    """{"cpu_us": CPU microseconds of the proxy per request, "rps": requests per second}"""
-    before = proxy.process.cpu_seconds()
-    requests, took = load.run(scenario, proxy.ports, seconds, core)
-    used = proxy.process.cpu_seconds() - before
+def one(proxy, scenario, seconds, load):
+    """{"cpu_us": CPU microseconds of the proxy per request, "rps", "p50_us", "p99_us", ...} of one run"""
+    before = []
+    told = load.run(scenario, proxy.ports, seconds, lambda: before.append(proxy.process.cpu_seconds()))
+    used = proxy.process.cpu_seconds() - before[0]
     proxy.process.check_alive()
-    return {"cpu_us": used / requests * 1e6, "rps": requests / took}
+    if scenario.check == "log":
+        with open(proxy.access_log, "r+b") as file:  # all append to it
+            file.truncate(0)
+    latencies = {key: value for key, value in told.items() if key.startswith("p")}
+    return {"cpu_us": used / told["requests"] * 1e6, "rps": told["requests"] / told["seconds"], **latencies}
 
 
 class Tracer:
@@ -77,10 +82,10 @@ def parse_strace(text):
     return {name: int(count) for count, name in re.findall(r"^\s*(\d+)\s+([a-z_0-9]+)\s*$", text, re.M) if name != "total"}
 
 
-def system_calls(proxy, scenario, core):
+def system_calls(proxy, scenario, load):
     """{"calls": all, "data_calls": reads and writes, "top": the most frequent} per request, over a short run that is wholly inside."""
     with Tracer(proxy.process.pids) as tracer:
-        requests, _ = load.run(scenario, proxy.ports, 1, core)
+        requests = load.run(scenario, proxy.ports, 1)["requests"]
     if not tracer.calls:
         raise BenchError("the tracer counted nothing")
     top = sorted(tracer.calls.items(), key=lambda item: -item[1])[:6]
@@ -91,37 +96,68 @@ def system_calls(proxy, scenario, core):
     }
 
 
-def idle_memory(proxy, count=IDLE_CONNECTIONS):
-    """Bytes (Pss) that one idle HTTP/1.1 connection costs: each has had one answer. The first 500 warm up and are not counted."""
-    held = []
+class Holder:
+    """test/bench/load idle: connections that stay open."""
+
+    def __init__(self, program, port, protocol):
+        self.child = subprocess.Popen([program, "idle", "-port", str(port), "-protocol", protocol], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+
+    def ask(self, line):
+        self.child.stdin.write(line + "\n")
+        self.child.stdin.flush()
+        answer = self.child.stdout.readline()
+        if not answer:
+            raise BenchError("test/bench/load idle ended")
+        told = json.loads(answer)
+        if told.get("why"):
+            raise BenchError(told["why"])
+        return told
+
+    def end(self):
+        self.child.stdin.close()
+        try:
+            self.child.wait(20)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+
+
+def idle_memory(proxy, port, protocol, program, count=IDLE_CONNECTIONS):
+    """KiB (Pss) that one idle connection costs: each has had one answer. The first ones warm up and are not counted."""
+    holder = Holder(program, proxy.ports[port], protocol)
     try:
-        held += open_connections(proxy, 500, 0)
+        holder.ask(f"open {WARM_CONNECTIONS}")
         time.sleep(0.3)
         before = proxy.process.memory()
-        held += open_connections(proxy, count, 500)
-        time.sleep(0.3)
-        return (proxy.process.memory() - before) / count
+        holder.ask(f"open {count}")
+        time.sleep(0.5)
+        used = proxy.process.memory() - before
+        closed = holder.ask("check")["closed"]
+        if closed:
+            raise BenchError(f"{closed} of {count} idle connections were closed")
+        return used / count / 1024
     finally:
-        for each in held:
-            each.close()
+        holder.end()
 
 
-def open_connections(proxy, count, offset):
-    request = b"GET / HTTP/1.1\r\nHost: bench.test\r\nUser-Agent: bench\r\n\r\n"
-    opened = []
-    for number in range(offset, offset + count):
-        client = socket.socket()
-        client.settimeout(10)
-        client.bind((f"127.0.0.{2 + number % 4}", 0))
-        client.connect(("127.0.0.1", proxy.ports["H1"]))
-        client.sendall(request)
-        answer = b""
-        while not answer.endswith(b"x" * 16) or len(answer) < 1024:
-            piece = client.recv(65536)
-            if not piece:
-                raise BenchError(f"{proxy.name} closed idle connection {number}: {answer[:200]!r}")
-            answer += piece
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise BenchError(f"{proxy.name}: {answer[:200]!r}")
-        opened.append(client)
-    return opened
+def start(name, program, folder, values, core):
+    """{"start_ms": until the HTTP/1.1 port accepts, "rest_mib": memory (Pss, all processes) a second later, without a request}"""
+    began = time.monotonic()
+    proxy = Proxy(name, program, folder, values, core, wait=False)
+    began = proxy.process.started or began
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", proxy.ports["H1"]), timeout=1).close()
+                break
+            except OSError:
+                proxy.process.check_alive()
+                if time.monotonic() > began + 20:
+                    raise BenchError(f"{name} does not listen")
+                time.sleep(0.0005)
+        took = time.monotonic() - began
+        time.sleep(1)
+        return {"start_ms": took * 1e3, "rest_mib": proxy.process.memory(everything=True) / (1 << 20)}
+    finally:
+        proxy.stop()

@@ -38,6 +38,7 @@ class Process:
         self.name = name
         self.log = log
         self.workers_only = workers_only
+        self.started = time.monotonic()
         with open(log, "ab") as out:
             self.child = subprocess.Popen(
                 [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -65,10 +66,10 @@ class Process:
                     pass
         return total / 1e9
 
-    def memory(self, field="Pss"):
-        """Bytes of the measured processes by a field of smaps_rollup (Pss, Rss)."""
+    def memory(self, field="Pss", everything=False):
+        """Bytes of the measured processes by a field of smaps_rollup (Pss, Rss); everything: also of one that only watches over them."""
         total = 0
-        for pid in self.pids:
+        for pid in {*self.pids, self.child.pid} if everything else self.pids:
             with open(f"/proc/{pid}/smaps_rollup") as file:
                 total += sum(int(line.split()[1]) * 1024 for line in file if line.startswith(field + ":"))
         return total

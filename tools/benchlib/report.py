@@ -1,19 +1,11 @@
-"""Medians, tables and gates of the bench."""
-import statistics
+"""Tables, verdicts and Markdown of the bench, all from one document (what --json writes)."""
+import os
 
-from . import load
+from . import figures
+from .scenarios import IDLE, SECTIONS, START, TIMED
 
-# (scenario, factor, the proxies whose best figure is the measure)
-GATES = [("h1", 1.2, ("nginx", "haproxy")), ("h2c-h2c", 1.5, ("haproxy",))]
-
-
-def medians(samples):
-    """[{cpu_us, rps}, ...] -> one dict with the median of each and, of several, the spread of the CPU figure in percent."""
-    middle = {key: statistics.median(sample[key] for sample in samples) for key in ("cpu_us", "rps")}
-    costs = [sample["cpu_us"] for sample in samples]
-    if len(costs) > 1 and middle["cpu_us"]:
-        middle["spread_percent"] = 100 * (max(costs) - min(costs)) / middle["cpu_us"]
-    return middle
+LABELS = {"outrider": "Outrider", "envoy": "Envoy", "nginx": "nginx", "haproxy": "HAProxy"}
+UNITS = {"cpu_us": "CPU µs per request", "rps": "requests per second", "p50_us": "p50 µs", "p99_us": "p99 µs", "p999_us": "p99.9 µs"}
 
 
 def table(title, rows, columns, cell):
@@ -26,55 +18,180 @@ def table(title, rows, columns, cell):
     return "\n".join(text)
 
 
+def markdown_table(head, rows, columns, cell):
+    lines = ["| " + " | ".join([head, *(LABELS.get(column, column) for column in columns)]) + " |", "|---" * (len(columns) + 1) + "|"]
+    for key, label in rows:
+        lines.append("| " + " | ".join([label, *(cell(key, column) or "–" for column in columns)]) + " |")
+    return "\n".join(lines)
+
+
 def number(value):
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    if value >= 10000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def best_peer(row):
-    """(name, CPU figure) of the cheapest proxy other than Outrider in {proxy: {cpu_us}}; None if none was measured."""
-    peers = [(values["cpu_us"], name) for name, values in row.items() if name != "outrider" and "cpu_us" in values]
-    return (min(peers)[1], min(peers)[0]) if peers else None
+class Document:
+    """samples: {scenario: {proxy: [{"round", "cpu_us", "rps", ...}]}}; once: {"idle-h1" | "start" | "rest": {proxy: figure}}"""
+
+    def __init__(self, document):
+        self.samples, self.once, self.calls = document["samples"], document["once"], document.get("calls", {})
+        self.failures, self.proxies = document.get("failures", []), list(document["versions"])
+        self.document = document
+
+    def figure(self, scenario, proxy, key):
+        """(median, spread in percent or None) or None"""
+        values = list(figures.by_round(self.samples.get(scenario, {}).get(proxy, []), key).values())
+        return (figures.median(values), figures.spread(values)) if values else None
+
+    def text(self, scenario, proxy, key, blank=""):
+        found = self.figure(scenario, proxy, key)
+        return found and number(found[0]) + (f" ±{found[1]:.0f}{blank}%" if found[1] is not None else "")
+
+    def ratio(self, scenario, key, against):
+        """(ratio, spread, peer), below 1 when Outrider is better; None if it cannot be told."""
+        row = self.samples.get(scenario, {})
+        peers = {name: row[name] for name in against if name in row}
+        return figures.ratio_to_best(row.get("outrider", []), peers, key, more_is_better=key == "rps")
+
+    def ratio_text(self, scenario):
+        key = TIMED[scenario].first
+        found = self.ratio(scenario, key, [name for name in self.proxies if name != "outrider"])
+        return found and f"{found[0]:.2f}" + (f" ±{found[1]:.0f}%" if found[1] is not None else "") + f" x {found[2]}"
+
+    def judge(self, scenario, target):
+        """(what was found, what was wanted, True | False | None when it was not measured)"""
+        if target.kind == "own":
+            row, base = self.samples.get(scenario, {}).get("outrider", []), self.samples.get(target.against[0], {}).get("outrider", [])
+            found = figures.paired(figures.by_round(row, target.key), figures.by_round(base, target.key))
+            name = target.against[0]
+        else:
+            found = self.ratio(scenario, target.key, target.against)
+            name = found[2] if found else " or ".join(target.against)
+        wanted = f"{target.figure:g} x {name}"
+        if not found:
+            return "not measured", wanted, None
+        return f"{found[0]:.2f}" + (f" ±{found[1]:.0f}%" if found[1] is not None else ""), wanted, figures.holds(found[0], target.figure)
+
+    def verdicts(self):
+        """[(scenario, key, found, wanted, holds)] of all targets whose scenario ran."""
+        out = []
+        for name, scenario in TIMED.items():
+            if name in self.samples:
+                out += [(name, target.key, *self.judge(name, target)) for target in scenario.targets]
+        for name, (_, _, label, most) in IDLE.items():
+            out += self.absolute(name, label, most)
+        for name, (_, label, most) in START.items():
+            out += self.absolute(name, label, most)
+        return out
+
+    def absolute(self, name, label, most):
+        if name not in self.once:
+            return []
+        found = self.once[name].get("outrider")
+        return [(name, label, "not measured" if found is None else number(found), f"{most:g}", None if found is None else figures.holds(found, most, 1))]
+
+    def verdict_words(self, scenario):
+        words = []
+        for target in TIMED[scenario].targets:
+            found, wanted, holds = self.judge(scenario, target)
+            words.append(f"{'?' if holds is None else 'ok' if holds else 'MISSED'} ({found}, at most {wanted})")
+        return ", ".join(words)
+
+    def order(self):
+        return [name for _, names in SECTIONS for name in names if name in self.samples]
+
+    def print(self):
+        ratio, verdict = "outrider / best", "target"
+        rows = [(name, f"{name}: {TIMED[name].label}") for name in self.order()]
+        blocks = []
+        for key in ("cpu_us", "rps", "p99_us"):
+            columns = [*self.proxies] + ([ratio, verdict] if key == "cpu_us" else [])
+            blocks.append(table(f"{UNITS[key]} (median of the rounds, ± half of their range)", rows, columns, lambda name, column, key=key:
+                                self.ratio_text(name) if column == ratio else self.verdict_words(name) if column == verdict else self.text(name, column, key)))
+        if "rate" in self.samples:
+            blocks.append(table("Latency at 10,000 requests a second, from when each was due", [(key, UNITS[key]) for key in ("p50_us", "p99_us", "p999_us")],
+                                self.proxies, lambda key, proxy: self.text("rate", proxy, key)))
+        once = [(name, f"{label} (at most {most:g})") for name, label, most in self.once_rows()]
+        if once:
+            blocks.append(table("Memory and start", once, self.proxies, lambda name, proxy: self.once_text(name, proxy)))
+        if self.calls:
+            blocks.append(table("System calls per request (of them reads and writes)", [(name, name) for name in self.calls], self.proxies,
+                                lambda name, proxy: f"{self.calls[name][proxy]['calls']:.2f} ({self.calls[name][proxy]['data_calls']:.2f})"
+                                if proxy in self.calls[name] else None))
+        verdicts = self.verdicts()
+        if verdicts:
+            missed = [f"  {name} {key}: {found}, at most {wanted}" for name, key, found, wanted, holds in verdicts if holds is False]
+            unknown = sum(holds is None for *_, holds in verdicts)
+            blocks.append(f"Targets: {sum(holds is True for *_, holds in verdicts)} hold, {len(missed)} are missed, {unknown} could not be judged"
+                          + "".join("\n" + line for line in missed))
+        if self.failures:
+            blocks.append("Left out, because an answer was wrong or missing:\n" + "\n".join(f"  {line}" for line in self.failures))
+        print("\n\n".join(blocks))
+
+    def once_rows(self):
+        rows = [(name, label, most) for name, (_, _, label, most) in IDLE.items()] + [(name, label, most) for name, (_, label, most) in START.items()]
+        return [row for row in rows if row[0] in self.once]
+
+    def once_text(self, name, proxy):
+        return number(self.once[name][proxy]) if proxy in self.once[name] else None
+
+    def markdown(self):
+        """The tables of docs/performance.md."""
+        out = [", ".join(f"{LABELS[name]} {version}" for name, version in self.document["versions"].items()) +
+               f"; Linux {self.document['kernel']}; {self.document['rounds']} rounds of {self.document['seconds']} s, other processes used "
+               f"{self.document['foreign_cpu_percent']:.0f} % of a core meanwhile."]
+        for title, names in SECTIONS:
+            rows = [(name, TIMED[name].label) for name in names if name in self.samples]
+            if not rows:
+                continue
+            first = {TIMED[name].first for name, _ in rows}
+            out.append(f"### {title}")
+            for key in ("cpu_us", "rps", "p50_us", "p99_us", "p999_us"):
+                shown = rows if key not in ("p50_us", "p999_us") else [row for row in rows if TIMED[row[0]].first.startswith("p")]
+                if not shown:
+                    continue
+                judged = key == "cpu_us" or key in first
+                columns = self.proxies + (["ratio", "target"] if judged else [])
+                out.append(markdown_table(UNITS[key], shown, columns, lambda name, column, key=key: self.markdown_cell(name, column, key)))
+        once = [(name, label) for name, label, _ in self.once_rows()]
+        if once:
+            out.append("### Memory and start")
+            most = {name: limit for name, _, limit in self.once_rows()}
+            out.append(markdown_table("", once, [*self.proxies, "target"], lambda name, column: self.absolute_cell(name, most[name])
+                                      if column == "target" else self.once_text(name, column)))
+        if self.failures:
+            out.append("Left out, because an answer was wrong or missing: " + "; ".join(self.failures) + ".")
+        return "\n\n".join(out) + "\n"
+
+    def markdown_cell(self, name, column, key):
+        if column == "ratio":
+            found = self.ratio(name, key, [proxy for proxy in self.proxies if proxy != "outrider"])
+            return found and f"{found[0]:.2f}" + (f" ±{found[1]:.0f} %" if found[1] is not None else "") + f" × {LABELS[found[2]]}"
+        if column == "target":
+            words = []
+            for target in TIMED[name].targets:
+                if target.key == key:
+                    found, wanted, holds = self.judge(name, target)
+                    words.append(("? " if holds is None else "holds" if holds else f"**missed ({found})**") + f": {wanted.replace(' x ', ' × ')}")
+            return "; ".join(words)
+        return self.text(name, column, key, " ")
+
+    def absolute_cell(self, name, most):
+        found = self.once[name].get("outrider")
+        return None if found is None else f"{'holds' if figures.holds(found, most, 1) else '**missed**'}: {most:g}"
 
 
-def ratio(row):
-    best = best_peer(row)
-    if not best or "outrider" not in row:
-        return None
-    return f"{row['outrider']['cpu_us'] / best[1]:.2f} x {best[0]}"
-
-
-def print_tables(results, proxies):
-    """results: {scenario: {proxy: {cpu_us, rps, spread_percent, calls?, data_calls?}}} and "idle": {proxy: bytes}"""
-    scenarios = [(name, f"{name}: {load.SCENARIOS[name][4]}") for name in load.SCENARIOS if name in results]
-    get = lambda scenario, proxy: results.get(scenario, {}).get(proxy, {})
-    show = lambda key, form: lambda scenario, proxy: form(get(scenario, proxy)) if key in get(scenario, proxy) else None
-    figure = show("cpu_us", lambda r: number(r["cpu_us"]) + (f" ±{r['spread_percent'] / 2:.0f}%" if "spread_percent" in r else ""))
-    print(table("CPU microseconds of the proxy per request (median of the rounds; ± half of their spread)", scenarios,
-                [*proxies, "outrider / best peer"],
-                lambda scenario, column: ratio(results[scenario]) if column == "outrider / best peer" else figure(scenario, column)))
-    if any("calls" in r for row in results.values() if isinstance(row, dict) for r in row.values() if isinstance(r, dict)):
-        print(table("\nSystem calls per request (of them reads and writes)", scenarios, proxies,
-                    show("calls", lambda r: f"{r['calls']:.2f} ({r['data_calls']:.2f})")))
-    print(table("\nRequests per second (both cores busy: compare, do not quote)", scenarios, proxies, show("rps", lambda r: f"{r['rps']:.0f}")))
-    if results.get("idle"):
-        print(table("\nMemory of an idle HTTP/1.1 connection, KiB (Pss)", [("idle", "after one request")], proxies,
-                    lambda _, proxy: f"{results['idle'][proxy] / 1024:.2f}" if proxy in results["idle"] else None))
-
-
-def judge(results):
-    """Prints each gate. 0: all hold; 1: one does not; 2: a figure for one is missing."""
-    failed = missing = False
-    print()
-    for scenario, factor, measures in GATES:
-        row = results.get(scenario, {})
-        best = min((row[name]["cpu_us"] for name in measures if name in row), default=None)
-        if "outrider" not in row or best is None:
-            print(f"gate {scenario}: not measured (needs outrider and {' or '.join(measures)})")
-            missing = True
-            continue
-        ours = row["outrider"]["cpu_us"]
-        holds = ours <= factor * best
-        print(f"gate {scenario}: {'holds' if holds else 'MISSED'}: {ours:.1f} µs, {ours / best:.2f} x {best:.1f} µs of the best of "
-              f"{', '.join(measures)}; at most {factor} x")
-        failed = failed or not holds
-    return 1 if failed else 2 if missing else 0
+def put_markdown(path, text, mark):
+    """Replaces what stands between `<!-- MARK: begin` and `<!-- MARK: end -->` of the file; a file without both gets the text alone."""
+    old = ""
+    if os.path.exists(path):
+        with open(path) as file:
+            old = file.read()
+    begin = old.find(f"<!-- {mark}: begin")
+    begin = old.find("-->", begin) + 3 if begin >= 0 else -1
+    end = old.find(f"<!-- {mark}: end -->")
+    if 0 <= begin <= end:
+        text = old[:begin] + "\n" + text + old[end:]
+    with open(path, "w") as file:
+        file.write(text)

@@ -1,5 +1,5 @@
 // A number that everybody takes the next of: one round robin for all workers.
-// Thread: any, one fetch_add. It wraps.
+// Thread: any, one fetch_add. It wraps. Its owner gives it a cache line (upstream::LbShared).
 #pragma once
 
 #include <atomic>
@@ -7,7 +7,7 @@
 
 namespace outrider::base::shared {
 
-class alignas(64) Cursor final {
+class Cursor final {
  public:
   explicit Cursor(uint64_t start = 0) : next_(start) {}
   uint64_t take() { return next_.fetch_add(1, std::memory_order_relaxed); }

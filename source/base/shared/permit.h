@@ -1,5 +1,6 @@
 // A bounded counter that all workers share: circuit breakers' limits, exact across workers.
 // Thread: any, no lock. A limit of kUnbounded and above is not counted at all (only per-worker gauges know the number).
+// Not a cache line of its own: the permits of one cluster are taken by the same requests, so they share one (upstream::Breaker).
 // Waiters: a worker that was refused may leave its bit; whoever releases then gets the slot of one waiter to wake, in turn.
 #pragma once
 
@@ -8,7 +9,7 @@
 
 namespace outrider::base::shared {
 
-class alignas(64) Permit final {
+class Permit final {
  public:
   static constexpr uint32_t kUnbounded = 4096;
 

@@ -214,13 +214,14 @@ Feed ClientCodec::feedBody(base::Buffer& in, bool& again) {
   if (paused_) return in.empty() ? Feed::kMore : Feed::kPaused;
   if (in.empty() && !input_finished_) return Feed::kMore;
   CodecError error;
-  const BodyReader::Status status = body_.read(in, piece_, settings_, counters_, error);
+  base::Buffer piece;
+  const BodyReader::Status status = body_.read(in, piece, settings_, counters_, error);
   switch (status) {
     case BodyReader::Status::kMore: {
       const bool whole = input_finished_ && body_.untilClose();
-      if (!piece_.empty() || whole) {
+      if (!piece.empty() || whole) {
         const EventScope event(in_event_);
-        stream_->onResponseData(piece_, whole);
+        stream_->onResponseData(piece, whole);
       }
       if (whole) {
         responseDone(in);
@@ -231,25 +232,25 @@ Feed ClientCodec::feedBody(base::Buffer& in, bool& again) {
     case BodyReader::Status::kDone: {
       {
         const EventScope event(in_event_);
-        stream_->onResponseData(piece_, true);
+        stream_->onResponseData(piece, true);
       }
       responseDone(in);
       again = true;
       return Feed::kMore;
     }
     case BodyReader::Status::kTrailers:
-      if (!piece_.empty()) {
+      if (!piece.empty()) {
         const EventScope event(in_event_);
-        stream_->onResponseData(piece_, false);
+        stream_->onResponseData(piece, false);
       }
       if (deliverTrailers(in)) responseDone(in);
       again = true;
       return Feed::kMore;
     case BodyReader::Status::kError:
       // What came before the fault is the owner's; the end says that it is not all.
-      if (!piece_.empty()) {
+      if (!piece.empty()) {
         const EventScope event(in_event_);
-        stream_->onResponseData(piece_, false);
+        stream_->onResponseData(piece, false);
       }
       return broken(error);
   }
@@ -267,7 +268,8 @@ bool ClientCodec::deliverTrailers(base::Buffer& in) {
   if (settings_.enable_trailers && !trailers->empty()) {
     stream_->onResponseTrailers(*trailers);
   } else {
-    stream_->onResponseData(piece_, true);
+    base::Buffer nothing;
+    stream_->onResponseData(nothing, true);
   }
   return true;
 }
@@ -276,10 +278,11 @@ Feed ClientCodec::feedTunnel(base::Buffer& in) {
   if (!tunnel_in_done_) {
     if (paused_) return in.empty() ? Feed::kMore : Feed::kPaused;
     if (!in.empty() || input_finished_) {
-      piece_.move(in);
+      base::Buffer piece;
+      piece.move(in);
       tunnel_in_done_ = input_finished_;
       const EventScope event(in_event_);
-      stream_->onResponseData(piece_, input_finished_);
+      stream_->onResponseData(piece, input_finished_);
     }
   }
   if (!tunnel_in_done_ || request_ != Request::kDone) return Feed::kMore;
@@ -301,7 +304,6 @@ void ClientCodec::responseDone(const base::Buffer& in) {
 
 Feed ClientCodec::broken(const CodecError& error) {
   stop();
-  piece_.clear();
   endExchange(ResetReason::kProtocolError, error.details);
   return Feed::kFinished;
 }

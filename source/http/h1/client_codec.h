@@ -80,7 +80,6 @@ class ClientCodec final : public http::ClientCodec, private http::ClientStream {
   bool in_event_ = false;
   HeadFinder finder_;
   BodyReader body_;
-  base::Buffer piece_;  // body bytes on their way up
 
   // of the open exchange
   ResponseSink* stream_ = nullptr;

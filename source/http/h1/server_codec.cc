@@ -138,33 +138,33 @@ Feed ServerCodec::feedBody(base::Buffer& in, bool& again) {
   if (paused_) return in.empty() ? Feed::kMore : Feed::kPaused;
   if (in.empty()) return input_finished_ ? cutShort() : Feed::kMore;
   CodecError error;
-  const BodyReader::Status status = body_.read(in, piece_, settings_, counters_, error);
-  if (!piece_.empty()) expects_continue_ = false;
-  bytes_in_ += piece_.size();
+  base::Buffer piece;
+  const BodyReader::Status status = body_.read(in, piece, settings_, counters_, error);
+  if (!piece.empty()) expects_continue_ = false;
+  bytes_in_ += piece.size();
   switch (status) {
     case BodyReader::Status::kMore:
-      if (!piece_.empty()) {
+      if (!piece.empty()) {
         const EventScope event(in_event_);
-        stream_->onRequestData(piece_, false);
+        stream_->onRequestData(piece, false);
       }
       return input_finished_ ? cutShort() : Feed::kMore;
     case BodyReader::Status::kDone: {
       endRequest();
       const EventScope event(in_event_);
-      stream_->onRequestData(piece_, true);
+      stream_->onRequestData(piece, true);
       again = true;
       return Feed::kMore;
     }
     case BodyReader::Status::kTrailers:
-      if (!piece_.empty()) {
+      if (!piece.empty()) {
         const EventScope event(in_event_);
-        stream_->onRequestData(piece_, false);
+        stream_->onRequestData(piece, false);
       }
       deliverTrailers(in);
       again = true;
       return Feed::kMore;
     case BodyReader::Status::kError: {
-      piece_.clear();
       malformed_ = close_after_ = true;
       phase_ = Phase::kStop;
       const EventScope event(in_event_);
@@ -202,7 +202,8 @@ void ServerCodec::deliverTrailers(base::Buffer& in) {
   if (settings_.enable_trailers && !trailers->empty()) {
     stream_->onRequestTrailers(*trailers);
   } else {
-    stream_->onRequestData(piece_, true);
+    base::Buffer nothing;
+    stream_->onRequestData(nothing, true);
   }
 }
 
@@ -213,12 +214,13 @@ Feed ServerCodec::feedTunnel(base::Buffer& in) {
   }
   if (paused_) return in.empty() ? Feed::kMore : Feed::kPaused;
   if (!in.empty() || input_finished_) {
-    piece_.move(in);
-    bytes_in_ += piece_.size();
+    base::Buffer piece;
+    piece.move(in);
+    bytes_in_ += piece.size();
     tunnel_in_done_ = input_finished_;
     {
       const EventScope event(in_event_);
-      stream_->onRequestData(piece_, input_finished_);
+      stream_->onRequestData(piece, input_finished_);
     }
     if (tunnel_in_done_ && reply_ == Reply::kDone) {
       stop();
@@ -233,8 +235,9 @@ Feed ServerCodec::feedDrain(base::Buffer& in, bool& again) {
   if (in.empty() && !input_finished_) return Feed::kMore;
   const size_t before = in.size();
   CodecError error;
-  BodyReader::Status status = body_.read(in, piece_, settings_, counters_, error);
-  piece_.clear();
+  base::Buffer piece;
+  BodyReader::Status status = body_.read(in, piece, settings_, counters_, error);
+  piece.clear();
   if (status == BodyReader::Status::kTrailers) {
     in.drain(body_.trailerBytes());
     status = BodyReader::Status::kDone;

@@ -100,7 +100,6 @@ class ServerCodec final : public http::ServerCodec, private http::ServerStream {
   uint64_t drained_ = 0;
   HeadFinder finder_;
   BodyReader body_;
-  base::Buffer piece_;  // body bytes on their way up
 
   // of the open exchange
   RequestSink* stream_ = nullptr;

@@ -91,6 +91,11 @@ struct Counters {
   uint64_t response_flood = 0;  // reading stopped because answers wait to be written
   uint64_t rejected_lenient[kLenientKinds] = {};
 
+  bool any() const {
+    uint64_t all = dropped_headers_with_underscores | requests_rejected_with_underscores_in_headers | response_flood;
+    for (const uint64_t each : rejected_lenient) all |= each;
+    return all != 0;
+  }
   void refused(LenientKind kind) { ++rejected_lenient[static_cast<size_t>(kind)]; }
 };
 

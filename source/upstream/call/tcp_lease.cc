@@ -10,7 +10,7 @@ namespace outrider::upstream {
 
 bool delivered(net::Connection& connection) {
   if (!connection.open()) return true;
-  if (!connection.out().empty() || connection.transport().hasSealed()) return false;
+  if (!connection.out().empty() || connection.piped() > 0 || connection.transport().hasSealed()) return false;
   int waiting = 0;
   return ::ioctl(connection.fd(), SIOCOUTQ, &waiting) < 0 || waiting == 0;
 }
@@ -94,6 +94,10 @@ void TcpLease::onFlush(base::Buffer&) {
 
 void TcpLease::onRoom() {
   if (owner_ != nullptr) owner_->onLeaseRoom();
+}
+
+void TcpLease::onPassed(size_t bytes) {
+  if (owner_ != nullptr) owner_->onLeasePassed(bytes);
 }
 
 void TcpLease::onClosed(net::CloseReason reason) {

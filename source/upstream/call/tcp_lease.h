@@ -27,6 +27,7 @@ class TcpLeaseOwner {
                             bool eof) = 0;                  // leave in `in` what cannot be taken yet, and pause reading
   virtual void onLeaseFlush() = 0;                          // bytes are about to be written
   virtual void onLeaseRoom() = 0;                           // connection().out() was above its limit and fell below half
+  virtual void onLeasePassed(size_t bytes) { (void)bytes; }  // net::ConnectionSink::onPassed
   virtual void onLeaseClosed(net::CloseReason reason) = 0;  // the last event
 
  protected:
@@ -67,6 +68,7 @@ class TcpLease final : public net::ConnectionSink, public event::Retired, public
   void onBytes(base::Buffer& in, bool eof) override;
   void onFlush(base::Buffer& out) override;
   void onRoom() override;
+  void onPassed(size_t bytes) override;
   void onClosed(net::CloseReason reason) override;
 
  private:

@@ -8,9 +8,13 @@
 //	{"version": "2", "resources": [{"@type": ..., ...}, ...]}   a snapshot: all there is (-linear: of the types that are named)
 //	{"update": [{"@type": ...}, ...]}                           with -linear: these are new or changed, the others stay
 //	{"clusters": 10000, "port": 9}                              with -linear: so many EDS clusters c0, c1, ... with one endpoint each
+//	{"clusters": 10000, "endpoints": 10, "port": 9}             with -linear: the same with ten endpoints each, no address twice
 //	{"endpoint": 7, "port": 10}                                 with -linear: c7's endpoint has this port from now on
+//	{"table": "all", "clusters": 10000, "each": 3, "first": "c1"}  with -linear: the route table of that name, one virtual host; each
+//	                                                            cluster has so many prefix routes, /c0/0/, /c0/1/, ...; /c0/0/ leads to "first"
 //
-// and one goes to standard output for each event: {"event": "listening", "port": N}, then "open", "closed", "request" and "response".
+// and one goes to standard output for each event: {"event": "listening", "port": N}, then "open", "closed", "request", "response", and
+// {"event": "applied", "at_ns": T} for each command, T being the wall clock's time at which the cache got what the command had made.
 package main
 
 import (
@@ -22,12 +26,13 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	_ "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
@@ -149,6 +154,10 @@ type command struct {
 	Resources []json.RawMessage `json:"resources"`
 	Update    []json.RawMessage `json:"update"`
 	Clusters  int               `json:"clusters"`
+	Endpoints int               `json:"endpoints"`
+	Table     string            `json:"table"`
+	Each      int               `json:"each"`
+	First     string            `json:"first"`
 	Endpoint  *int              `json:"endpoint"`
 	Port      uint32            `json:"port"`
 }
@@ -179,9 +188,39 @@ func named(list []types.Resource) map[string]types.Resource {
 
 func endpoints(i int, port uint32) types.Resource {
 	return &endpointv3.ClusterLoadAssignment{ClusterName: fmt.Sprintf("c%d", i), Endpoints: []*endpointv3.LocalityLbEndpoints{{
-		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-			Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-				Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port}}}}}}}}}}}
+		LbEndpoints: []*endpointv3.LbEndpoint{endpoint("127.0.0.1", port)}}}}
+}
+
+func endpoint(address string, port uint32) *endpointv3.LbEndpoint {
+	return &endpointv3.LbEndpoint{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+			Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port}}}}}}}
+}
+
+// manyEndpoints gives the i-th cluster `count` endpoints, each at an address that no other one has (of 127.1.0.0 and above).
+func manyEndpoints(i, count int, port uint32) types.Resource {
+	list := make([]*endpointv3.LbEndpoint, count)
+	for k := range list {
+		n := i*count + k
+		list[k] = endpoint(fmt.Sprintf("127.%d.%d.%d", 1+n/62500, n/250%250, 1+n%250), port)
+	}
+	return &endpointv3.ClusterLoadAssignment{ClusterName: fmt.Sprintf("c%d", i), Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: list}}}
+}
+
+func routeTable(name string, clusters, each int, first string) types.Resource {
+	routes := make([]*routev3.Route, 0, clusters*each)
+	for i := range clusters {
+		for k := range each {
+			target := fmt.Sprintf("c%d", i)
+			if i == 0 && k == 0 && first != "" {
+				target = first
+			}
+			routes = append(routes, &routev3.Route{
+				Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: fmt.Sprintf("/c%d/%d/", i, k)}},
+				Action: &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: target}}}})
+		}
+	}
+	return &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: routes}}}
 }
 
 func cluster(i int) types.Resource {
@@ -191,8 +230,13 @@ func cluster(i int) types.Resource {
 			ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}}}
 }
 
-func apply(c command, snapshots cache.SnapshotCache, linears map[string]*cache.LinearCache) error {
+// apply calls made() once all messages are built, just before a cache gets them.
+func apply(c command, snapshots cache.SnapshotCache, linears map[string]*cache.LinearCache, made func()) error {
 	switch {
+	case c.Table != "":
+		table := routeTable(c.Table, c.Clusters, c.Each, c.First)
+		made()
+		return linears[resource.RouteType].UpdateResource(c.Table, table)
 	case c.Endpoint != nil:
 		return linears[resource.EndpointType].UpdateResource(fmt.Sprintf("c%d", *c.Endpoint), endpoints(*c.Endpoint, c.Port))
 	case c.Clusters > 0:
@@ -200,7 +244,11 @@ func apply(c command, snapshots cache.SnapshotCache, linears map[string]*cache.L
 		for i := 0; i < c.Clusters; i++ {
 			name := fmt.Sprintf("c%d", i)
 			clusters[name], assignments[name] = cluster(i), endpoints(i, c.Port)
+			if c.Endpoints > 0 {
+				assignments[name] = manyEndpoints(i, c.Endpoints, c.Port)
+			}
 		}
+		made()
 		linears[resource.EndpointType].SetResources(assignments)
 		linears[resource.ClusterType].SetResources(clusters)
 		return nil
@@ -209,6 +257,7 @@ func apply(c command, snapshots cache.SnapshotCache, linears map[string]*cache.L
 		if err != nil {
 			return err
 		}
+		made()
 		for url, list := range all {
 			if err := linears[url].UpdateResources(named(list), nil); err != nil {
 				return err
@@ -269,13 +318,14 @@ func controlPlane() error {
 				os.Exit(0) // whoever drives this is gone
 			}
 			var c command
+			at := time.Now()
 			if err = json.Unmarshal(line, &c); err == nil {
-				err = apply(c, snapshots, linears)
+				err = apply(c, snapshots, linears, func() { at = time.Now() })
 			}
 			if err != nil {
 				tell(map[string]any{"event": "error", "why": err.Error()})
 			} else {
-				tell(map[string]any{"event": "applied"})
+				tell(map[string]any{"event": "applied", "at_ns": at.UnixNano()})
 			}
 		}
 	}()

@@ -37,6 +37,9 @@ base::Nanos grpcTimeout(std::string_view text) {
   }
 }
 
+// What the HTTP/1 codecs of this worker counted since it was last folded in: those counters are the process's, no connection's.
+constinit thread_local http::h1::Counters h1_counters;
+
 // A drained connection without its first byte waits this long for it.
 constexpr base::Nanos kFreshGrace = base::kSecond;
 
@@ -101,11 +104,11 @@ bool HttpServerConnection::chooseCodec(const base::Buffer& in, bool eof) {
     case CodecType::kHttp1: break;
     case CodecType::kHttp2: h2 = true; break;
     case CodecType::kAuto: {
-      if (context_.info.alpn == "h2") {
+      if (context_.info.alpn() == "h2") {
         h2 = true;
         break;
       }
-      if (!context_.info.alpn.empty()) break;
+      if (!context_.info.alpn().empty()) break;
       // Prior knowledge: the preface says it.
       char head[kPreface.size()];
       const size_t n = std::min(in.size(), kPreface.size());
@@ -118,15 +121,16 @@ bool HttpServerConnection::chooseCodec(const base::Buffer& in, bool eof) {
     }
   }
   if (h2) {
-    auto codec = std::make_unique<http::h2::ServerCodec>(spec.h2, h2_counters_, static_cast<http::ServerCodecSink&>(*this),
+    h2_ = std::make_unique<Http2Side>();
+    auto codec = std::make_unique<http::h2::ServerCodec>(spec.h2, h2_->counters, static_cast<http::ServerCodecSink&>(*this),
                                                          context_.worker.loop.now());
-    keepalive_.start(*codec, spec.h2.keepalive, context_.worker.loop.now(), context_.worker.random.next());
+    h2_->keepalive.start(*codec, spec.h2.keepalive, context_.worker.loop.now(), context_.worker.random.next());
     codec_ = std::move(codec);
-    if (keepalive_.deadline() > 0) armTimer();
+    if (h2_->keepalive.deadline() > 0) armTimer();
     config_->stats.inc(HcmStat::kCxHttp2Total);
     config_->stats.inc(HcmStat::kCxHttp2Active);
   } else {
-    codec_ = std::make_unique<http::h1::ServerCodec>(spec.h1, h1_counters_, static_cast<http::ServerCodecSink&>(*this), connection_.out(),
+    codec_ = std::make_unique<http::h1::ServerCodec>(spec.h1, h1_counters, static_cast<http::ServerCodecSink&>(*this), connection_.out(),
                                                      secure_ ? "https" : "http");
     config_->stats.inc(HcmStat::kCxHttp1Total);
     config_->stats.inc(HcmStat::kCxHttp1Active);
@@ -157,6 +161,7 @@ void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
     }
   }
   const http::Feed fed = codec_->feed(in);
+  if (h1_counters.any()) foldCounters();
   if (fed == http::Feed::kPaused) connection_.pauseReading(net::Connection::kPauseCodec);
   if (eof) codec_->onPeerFinished();
   // An unfinished head starts the slow-loris clock; a finished one stops it.
@@ -177,7 +182,7 @@ void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
 void HttpServerConnection::onFlush(base::Buffer& out) {
   if (codec_ == nullptr) return;
   codec_->fill(out);
-  if (h2_counters_.any()) foldCounters();
+  if (h2_ != nullptr && h2_->counters.any()) foldCounters();
   if (!closing_) {
     if (codec_->outputFinished()) connection_.finishWriting();
     closeIfFinished();
@@ -197,7 +202,7 @@ void HttpServerConnection::onRoom() {
 void HttpServerConnection::onClosed(net::CloseReason reason) {
   closing_ = true;
   timer_.cancel();
-  keepalive_.stop();
+  if (h2_ != nullptr) h2_->keepalive.stop();
   const bool remote = isConnectionFault(reason);
   const HcmStats& stats = config_->stats;
   stats.inc(HcmStat::kCxDestroy);
@@ -266,8 +271,8 @@ void HttpServerConnection::onConfig(const ChainRef& chain) {
 void HttpServerConnection::onTimer() {
   const base::Nanos now = context_.worker.loop.now();
   const HcmSpec& spec = config_->spec;
-  if (!keepalive_.onTime()) {
-    ++h2_counters_.keepalive_timeout;
+  if (h2_ != nullptr && !h2_->keepalive.onTime()) {
+    ++h2_->counters.keepalive_timeout;
     closing_ = true;
     context_.chain.closeNow("http2_ping_timeout");
     return;
@@ -336,7 +341,7 @@ void HttpServerConnection::refuseSlowHead() {
   config_->listener_stats.inc(ListenerHttpStat::kRq4xx);
   stream::StreamInfo info;
   info.connection = &context_.info;
-  info.remote = context_.info.remote;
+  info.remote = context_.info.remote();
   info.has_protocol = true;
   info.start = head_since_;
   info.end = context_.worker.loop.now();
@@ -355,7 +360,7 @@ void HttpServerConnection::armTimer() {
     if (at == 0 || deadline < at) at = deadline;
   };
   if (drain_at_ > 0) want(drain_at_);
-  if (keepalive_.deadline() > 0) want(keepalive_.deadline());
+  if (h2_ != nullptr && h2_->keepalive.deadline() > 0) want(h2_->keepalive.deadline());
   if (open_streams_ == 0) {
     if (head_since_ > 0 && spec.request_headers_timeout > 0) {
       want(head_since_ + spec.request_headers_timeout);
@@ -369,12 +374,14 @@ void HttpServerConnection::armTimer() {
 }
 
 void HttpServerConnection::foldCounters() {
-  if (h2_counters_.too_many_premature_resets > 0) {
-    config_->stats.inc(HcmStat::kRqTooManyPrematureResets, static_cast<int64_t>(h2_counters_.too_many_premature_resets));
+  if (h2_ == nullptr && !h1_counters.any()) return;
+  http::h2::Counters h2;
+  if (h2_ != nullptr) std::swap(h2, h2_->counters);
+  if (h2.too_many_premature_resets > 0) {
+    config_->stats.inc(HcmStat::kRqTooManyPrematureResets, static_cast<int64_t>(h2.too_many_premature_resets));
   }
-  if (config_->codec_stats != nullptr) config_->codec_stats->add(h1_counters_, h2_counters_);
-  h1_counters_ = {};
-  h2_counters_ = {};
+  if (config_->codec_stats != nullptr) config_->codec_stats->add(h1_counters, h2);
+  h1_counters = {};
 }
 
 // ---- of the codec ----

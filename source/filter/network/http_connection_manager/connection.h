@@ -55,10 +55,12 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   const HcmConfig* config_;
   ChainRef part_;        // pins config_
   ChainRef codec_part_;  // pins the settings that the codec was made with
+  struct Http2Side {  // what HTTP/1 connections, of which most wait, do without
+    http::h2::Counters counters;
+    http::h2::Keepalive keepalive;
+  };
+  std::unique_ptr<Http2Side> h2_;  // null: HTTP/1. Outlives the codec
   std::unique_ptr<http::ServerCodec> codec_;
-  http::h1::Counters h1_counters_;
-  http::h2::Counters h2_counters_;
-  http::h2::Keepalive keepalive_;
   event::Timer timer_;          // the nearest of the deadlines below; checked when it fires
   base::Nanos idle_since_;      // meaningful while no stream is open
   base::Nanos head_since_ = 0;  // H1: bytes of an unfinished head wait since; 0: none

@@ -136,7 +136,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
   base::Arena& arena = stream.arena();
   http::HeaderMap& headers = head.headers;
   bool single = false;  // x-forwarded-for holds one entry: the question of internality may be asked
-  base::Address client = connection.remote;
+  base::Address client = connection.remote();
   joinFields(headers, HeaderId::kForwardedFor);
 
   if (spec.use_remote_address) {
@@ -147,13 +147,13 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
       if (const auto parsed = base::Address::parseIp(entry, 0)) client = *parsed;
     } else {
       // Nobody before us is believed.
-      if (connection.remote.isIp() || !headers.has(HeaderId::kForwardedProto)) {
+      if (connection.remote().isIp() || !headers.has(HeaderId::kForwardedProto)) {
         headers.set(HeaderId::kForwardedProto, admission.secure ? "https" : "http");
       }
     }
     single = !headers.has(HeaderId::kForwardedFor);
-    if (!spec.skip_xff_append && connection.remote.isIp()) {
-      headers.appendValue(HeaderId::kForwardedFor, printed(arena, connection.remote));
+    if (!spec.skip_xff_append && connection.remote().isIp()) {
+      headers.appendValue(HeaderId::kForwardedFor, printed(arena, connection.remote()));
     }
   } else {
     bool present = false;
@@ -170,7 +170,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
   }
   if (spec.append_forwarded_port && !headers.has(HeaderId::kForwardedPort)) {
     char port[8];
-    const auto end = std::to_chars(port, port + sizeof port, connection.local.port()).ptr;
+    const auto end = std::to_chars(port, port + sizeof port, connection.local().port()).ptr;
     headers.addCopy(HeaderId::kForwardedPort, {port, static_cast<size_t>(end - port)});
   }
   stream.info().remote = client;
@@ -258,7 +258,7 @@ void normalizeAuthority(const HcmSpec& spec, const stream::ConnectionInfo& conne
     uint32_t port = 0;
     const std::string_view digits = host.substr(colon + 1);
     std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (spec.strip_any_port || port == connection.local.port()) host = host.substr(0, colon);
+    if (spec.strip_any_port || port == connection.local().port()) host = host.substr(0, colon);
   }
   if (spec.strip_trailing_dot) {
     const size_t port_at = host.rfind(':');

@@ -17,8 +17,9 @@ class AdmissionTest : public testing::Test {
   // Sends a request through admission; what is left of its headers is in `seen`, the client in `client`.
   int send(std::string path, std::vector<std::pair<std::string, std::string>> headers = {}, std::string method = "GET") {
     test::FilterHarness proxy;
-    proxy.connection.remote = proxy.connection.direct_remote = *base::Address::parseIpPort(peer);
-    proxy.connection.local = *base::Address::parseIpPort("127.0.0.1:80");
+    peer_ = *base::Address::parseIpPort(peer);
+    proxy.connection.peer = &peer_;
+    proxy.connection.own = &own_;
     proxy.request_headers = std::move(headers);
     proxy.authority = authority;
     proxy.protocol = protocol;
@@ -39,6 +40,8 @@ class AdmissionTest : public testing::Test {
     return 200;
   }
 
+  base::Address peer_;
+  const base::Address own_ = *base::Address::parseIpPort("127.0.0.1:80");
   HcmSpec spec;
   std::string peer = "203.0.113.9:5000";
   std::string authority = "host";

@@ -22,7 +22,7 @@ TcpProxy::TcpProxy(const TcpProxyConfig& config, const NetworkContext& context)
       reset_timer_(event::Timer::to<&TcpProxy::tryReset>(context.worker.loop.timers(), this)) {
   config_.stats.inc(TcpStat::kCxTotal);
   info_.connection = &context_.info;
-  info_.remote = context_.info.remote;
+  info_.remote = context_.info.remote();
   info_.start = context_.worker.loop.now();
   info_.start_wall = context_.worker.loop.wall();
   touch();
@@ -109,30 +109,59 @@ void TcpProxy::onLeaseConnected() {
   }
   if (config_.log_on_connected) log();
   downstream_.resumeReading(Pause::kPauseUpstream);
+  downstream_.passTo(lease_->connection());
+  lease_->connection().passTo(downstream_);
 }
 
 // ---- Bytes ----
+
+void TcpProxy::receivedBytes(size_t bytes) {
+  touch();
+  info_.bytes_received += bytes;
+  config_.stats.inc(TcpStat::kCxRxBytesTotal, static_cast<int64_t>(bytes));
+}
+
+void TcpProxy::sentBytes(size_t bytes) {
+  touch();
+  info_.bytes_sent += bytes;
+  config_.stats.inc(TcpStat::kCxTxBytesTotal, static_cast<int64_t>(bytes));
+}
+
+void TcpProxy::pauseDownstream() {
+  if (downstream_.readingPaused()) return;
+  config_.stats.inc(TcpStat::kFlowPaused);
+  cluster_part_->stats.inc(upstream::ClusterStat::kUpstreamFlowControlBackedUpTotal);
+  downstream_.pauseReading(Pause::kPauseUpstream);
+}
+
+void TcpProxy::pauseUpstream() {
+  if (lease_->connection().readingPaused()) return;
+  cluster_part_->stats.inc(upstream::ClusterStat::kUpstreamFlowControlPausedReadingTotal);
+  lease_->connection().pauseReading(Pause::kPauseUpstream);
+}
 
 void TcpProxy::onBytes(base::Buffer& in, bool eof) {
   if (phase_ != Phase::kOpen || lease_ == nullptr) {
     if (phase_ == Phase::kResetting) in.clear();
     return;
   }
-  touch();
   net::Connection& upstream = lease_->connection();
-  info_.bytes_received += in.size();
-  config_.stats.inc(TcpStat::kCxRxBytesTotal, static_cast<int64_t>(in.size()));
+  receivedBytes(in.size());
   upstream.out().move(in);
   upstream.markDirty();
   if (eof) {
     downstream_ended_ = true;
     upstream.finishWriting();
     finishIfDone();
-  } else if (upstream.out().size() > upstream.bufferLimit() && !downstream_.readingPaused()) {
-    config_.stats.inc(TcpStat::kFlowPaused);
-    cluster_part_->stats.inc(upstream::ClusterStat::kUpstreamFlowControlBackedUpTotal);
-    downstream_.pauseReading(Pause::kPauseUpstream);
+  } else if (upstream.out().size() > upstream.bufferLimit()) {
+    pauseDownstream();
   }
+}
+
+void TcpProxy::onPassed(size_t bytes) {
+  if (lease_ == nullptr) return;
+  receivedBytes(bytes);
+  if (lease_->connection().piped() > 0) pauseDownstream();
 }
 
 void TcpProxy::onLeaseRoom() {
@@ -143,19 +172,21 @@ void TcpProxy::onLeaseRoom() {
 }
 
 void TcpProxy::onLeaseBytes(base::Buffer& in, bool eof) {
-  touch();
-  info_.bytes_sent += in.size();
-  config_.stats.inc(TcpStat::kCxTxBytesTotal, static_cast<int64_t>(in.size()));
+  sentBytes(in.size());
   downstream_.out().move(in);
   downstream_.markDirty();
   if (eof) {
     upstream_ended_ = true;
     downstream_.finishWriting();
     finishIfDone();
-  } else if (downstream_.out().size() > downstream_.bufferLimit() && !lease_->connection().readingPaused()) {
-    cluster_part_->stats.inc(upstream::ClusterStat::kUpstreamFlowControlPausedReadingTotal);
-    lease_->connection().pauseReading(Pause::kPauseUpstream);
+  } else if (downstream_.out().size() > downstream_.bufferLimit()) {
+    pauseUpstream();
   }
+}
+
+void TcpProxy::onLeasePassed(size_t bytes) {
+  sentBytes(bytes);
+  if (downstream_.piped() > 0) pauseUpstream();
 }
 
 void TcpProxy::onFlush(base::Buffer&) { touch(); }

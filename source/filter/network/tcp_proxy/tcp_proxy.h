@@ -19,6 +19,7 @@ class TcpProxy final : public NetworkFilter, public upstream::TcpLeaseOwner {
   void onBytes(base::Buffer& in, bool eof) override;
   void onFlush(base::Buffer& out) override;
   void onRoom() override;
+  void onPassed(size_t bytes) override;
   void onClosed(net::CloseReason reason) override;
   // TCP has no moment at which nothing is under way: the connection stays until its end or the drain's.
   void onDrain() override {}
@@ -29,6 +30,7 @@ class TcpProxy final : public NetworkFilter, public upstream::TcpLeaseOwner {
   void onLeaseBytes(base::Buffer& in, bool eof) override;
   void onLeaseFlush() override { touch(); }
   void onLeaseRoom() override;
+  void onLeasePassed(size_t bytes) override;
   void onLeaseClosed(net::CloseReason reason) override;
 
  private:
@@ -37,6 +39,10 @@ class TcpProxy final : public NetworkFilter, public upstream::TcpLeaseOwner {
   void connect();  // deferred for later attempts
   void connectFailed(stream::ResponseFlag flag);
   void giveUp(std::string_view details);
+  void receivedBytes(size_t bytes);
+  void sentBytes(size_t bytes);
+  void pauseDownstream();
+  void pauseUpstream();
   void finishIfDone();
   void resetDownstream(std::string_view details);
   void tryReset();

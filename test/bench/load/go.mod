@@ -1,0 +1,3 @@
+module outrider/test/bench/load
+
+go 1.23.0
