@@ -5,56 +5,26 @@
 #include <memory>
 #include <utility>
 
+#include "source/base/free_list.h"
+
 namespace outrider::base {
 
 namespace {
 
 // Rings of the common size wait here for their next buffer; larger ones are the allocator's.
 constexpr uint32_t kRing = 8;
-constexpr size_t kMostFree = 256;
+using Rings = FreeList<Buffer, kRing * sizeof(Slice), 256>;
 
-union Ring {
-  Ring* next;
-  alignas(Slice) char slots[kRing * sizeof(Slice)];
-};
-struct FreeRings {
-  Ring* first = nullptr;
-  size_t count = 0;
-};
-// Trivially destructible, so that an access costs no guard; threads that end call Buffer::trimThisThread().
-constinit thread_local FreeRings free_rings;
-
-Slice* takeRing() {
-  FreeRings& pool = free_rings;
-  Ring* ring = pool.first;
-  if (ring != nullptr) {
-    pool.first = ring->next;
-    --pool.count;
-  } else {
-    ring = new Ring;
-  }
-  return new (ring->slots) Slice[kRing];
-}
+Slice* takeRing() { return new (Rings::take()) Slice[kRing]; }
 
 void giveRing(Slice* slots) {
   std::destroy_n(slots, kRing);
-  auto* ring = reinterpret_cast<Ring*>(slots);
-  FreeRings& pool = free_rings;
-  if (pool.count >= kMostFree) {
-    delete ring;
-    return;
-  }
-  ring->next = pool.first;
-  pool.first = ring;
-  ++pool.count;
+  Rings::give(slots);
 }
 
 }  // namespace
 
-void Buffer::trimThisThread() {
-  while (free_rings.first != nullptr) delete std::exchange(free_rings.first, free_rings.first->next);
-  free_rings.count = 0;
-}
+void Buffer::trimThisThread() { Rings::trimThisThread(); }
 
 Buffer::~Buffer() {
   clear();

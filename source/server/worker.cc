@@ -7,6 +7,7 @@
 #include "source/base/buffer.h"
 #include "source/config/route_table.h"
 #include "source/config/scope_key.h"
+#include "source/http/h1/server_codec.h"
 #include "source/http/h2/memory.h"
 
 namespace outrider::server {
@@ -59,6 +60,7 @@ void Worker::finish() {
   log_streams_.reset();
   clusters_.shutdown();
   loop_.turn(0);
+  http::h1::ServerCodec::trimThisThread();
   http::h2::Memory::trimThisThread();
   base::Block::trimThisThread(0);
   base::Buffer::trimThisThread();

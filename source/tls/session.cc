@@ -310,8 +310,9 @@ IoState Session::handshake(int fd) {
       if (writing == 0 && type == SSL3_RT_HANDSHAKE) sessionOf(ssl).onIdleMessage();
     });
   }
-  // A server's last words in TLS 1.3 are tickets, for which nobody waits: they go with its first bytes, in one call.
-  if (server_ != nullptr && !sealed_.empty() && ticket_.empty() && SSL_version(ssl_.get()) == TLS1_3_VERSION) {
+  // A server's last words in TLS 1.3 are tickets, for which nobody waits. When a request is here already they go with its
+  // answer, in one call. Else at once: they carry the acknowledgement that a client with Nagle's algorithm waits for (40 ms).
+  if (server_ != nullptr && !sealed_.empty() && SSL_has_pending(ssl_.get()) != 0 && SSL_version(ssl_.get()) == TLS1_3_VERSION) {
     ticket_ = sealed_.str();
     sealed_.clear();
   }

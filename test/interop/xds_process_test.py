@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -64,11 +65,9 @@ def first_config_and_changes(chosen, folder, name, delta, own_streams):
         world.serves("two")
         world.plane.expect("^ACK .*EDS", mark)
         before = world.proxy.stats(r"cluster_manager\.cluster_(added|modified|removed)|listener_manager\.listener_(added|modified)$")
-        # Make before break: the cluster, then the route to it. Nothing orders the two within one change, least of all on streams of their own.
+        # A new cluster and the route to it in one change: the control plane orders them.
         both = [xds.eds_cluster("web", world.source), xds.endpoints("web", world.two.port), world.basic()[2],
                 xds.eds_cluster("next", world.source), xds.endpoints("next", world.one.port)]
-        world.plane.put(both + world.basic(world.two)[3:])
-        wait_for(lambda: sum(world.proxy.stats(r"^cluster\.next\.membership_healthy$").values()) == 1, 10, "the new cluster")
         world.plane.put(both + [xds.routes("main", xds.route("/", "next"))])
         world.serves("one")
         after = world.proxy.stats(r"cluster_manager\.cluster_(added|modified|removed)|listener_manager\.listener_(added|modified)$")
@@ -90,6 +89,32 @@ def first_config_and_changes(chosen, folder, name, delta, own_streams):
         load.end()
         nacks = world.plane.lines("NACK")
         check(not nacks, "refused: %s" % nacks)
+    finally:
+        world.stop()
+
+
+def storm(chosen, folder, name, delta, own_streams):
+    """Each change brings a cluster, leads all traffic to it and takes the one before away, in one file; no request may notice."""
+    world = World(chosen, folder, name, delta, own_streams).start()
+
+    def move(number, wait):
+        backend = world.one if number % 2 else world.two
+        world.plane.put(world.basic(backend, "c%d" % number))
+        if wait:
+            world.serves(backend.name)
+    try:
+        world.serves("one")
+        load = xds.Load(world.port)
+        for number in range(30):
+            move(number, True)
+        for number in range(30, 60):        # none waits for the one before
+            move(number, number == 59)
+            time.sleep(random.uniform(0, 0.01))
+        wait_for(lambda: sorted(world.proxy.stats(r"^cluster\.c\d+\.membership_total$")) == ["cluster.c59.membership_total"], 10,
+                 lambda: "the last cluster alone: %s" % sorted(world.proxy.stats(r"^cluster\.c\d+\.membership_total$")))
+        load.end()
+        odd = world.plane.lines("NACK") + world.plane.lines("LATE")
+        check(not odd, "refused or late: %s" % odd)
     finally:
         world.stop()
 
@@ -362,6 +387,8 @@ def main():
             name = "changes-%s-%s" % (delta, own)
             stories.append(("first configuration and changes under load: %s, %s" % (kind, "a stream a type" if own else "ADS"),
                             first_config_and_changes, (chosen, folder, name, delta, own)))
+            stories.append(("clusters and routes move together under load: %s, %s" % (kind, "a stream a type" if own else "ADS"),
+                            storm, (chosen, folder, name.replace("changes", "storm"), delta, own)))
         stories.append(("good resources apply, bad ones are named with their field: %s" % kind, one_bad_of_ten, (chosen, folder, delta)))
         stories.append(("the control plane is restarted and traffic never notices: %s" % kind, restart_of_the_control_plane, (chosen, folder, delta)))
         stories.append(("secrets are rotated, refused and dropped: %s" % kind, secrets, (chosen, folder, delta)))

@@ -149,7 +149,7 @@ class Document:
             out.append(f"### {title}")
             for key in ("cpu_us", "rps", "p50_us", "p99_us", "p999_us"):
                 shown = rows if key not in ("p50_us", "p999_us") else [row for row in rows if TIMED[row[0]].first.startswith("p")]
-                if not shown:
+                if not any(self.figure(name, proxy, key) for name, _ in shown for proxy in self.proxies):
                     continue
                 judged = key == "cpu_us" or key in first
                 columns = self.proxies + (["ratio", "target"] if judged else [])
@@ -173,7 +173,7 @@ class Document:
             for target in TIMED[name].targets:
                 if target.key == key:
                     found, wanted, holds = self.judge(name, target)
-                    words.append(("? " if holds is None else "holds" if holds else f"**missed ({found})**") + f": {wanted.replace(' x ', ' × ')}")
+                    words.append(("not measured" if holds is None else "holds" if holds else f"**missed ({found})**") + f": {wanted.replace(' x ', ' × ')}")
             return "; ".join(words)
         return self.text(name, column, key, " ")
 

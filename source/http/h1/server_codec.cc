@@ -1,8 +1,17 @@
 #include "source/http/h1/server_codec.h"
 
+#include "source/base/free_list.h"
 #include "source/http/h1/event_scope.h"
 
 namespace outrider::http::h1 {
+
+namespace {
+using Codecs = base::FreeList<ServerCodec, sizeof(ServerCodec), 64>;
+}  // namespace
+
+void* ServerCodec::operator new(size_t) { return Codecs::take(); }
+void ServerCodec::operator delete(void* memory) { Codecs::give(memory); }
+void ServerCodec::trimThisThread() { Codecs::trimThisThread(); }
 
 Feed ServerCodec::feed(base::Buffer& in) {
   OUTRIDER_DCHECK(!in_event_);

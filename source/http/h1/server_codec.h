@@ -25,6 +25,16 @@ class ServerCodec final : public http::ServerCodec, private http::ServerStream {
     finder_.start();
   }
 
+  // Nothing is under way and nothing is remembered: a codec made anew when bytes come does the same.
+  bool dormant() const {
+    return phase_ == Phase::kHead && stream_ == nullptr && !closing_ && !finished_ && !output_finished_ && !input_finished_ &&
+           !skipped_empty_line_ && !idle_to_tell_ && !wait_for_output_ && !in_event_;
+  }
+  // Codecs come and go with the exchanges of connections that mostly wait.
+  static void* operator new(size_t size);
+  static void operator delete(void* memory);
+  static void trimThisThread();
+
   Protocol protocol() const override { return protocol_; }
   Feed feed(base::Buffer& in) override;
   void onPeerFinished() override;

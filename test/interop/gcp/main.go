@@ -10,6 +10,7 @@
 //	{"clusters": 10000, "port": 9}                              with -linear: so many EDS clusters c0, c1, ... with one endpoint each
 //	{"clusters": 10000, "endpoints": 10, "port": 9}             with -linear: the same with ten endpoints each, no address twice
 //	{"endpoint": 7, "port": 10}                                 with -linear: c7's endpoint has this port from now on
+//	{"endpoint": 7, "endpoints": 10, "port": 10}                 with -linear: the last of c7's ten is another one from now on
 //	{"table": "all", "clusters": 10000, "each": 3, "first": "c1"}  with -linear: the route table of that name, one virtual host; each
 //	                                                            cluster has so many prefix routes, /c0/0/, /c0/1/, ...; /c0/0/ leads to "first"
 //
@@ -237,6 +238,11 @@ func apply(c command, snapshots cache.SnapshotCache, linears map[string]*cache.L
 		table := routeTable(c.Table, c.Clusters, c.Each, c.First)
 		made()
 		return linears[resource.RouteType].UpdateResource(c.Table, table)
+	case c.Endpoint != nil && c.Endpoints > 0:
+		changed := manyEndpoints(*c.Endpoint, c.Endpoints, 9).(*endpointv3.ClusterLoadAssignment)
+		changed.Endpoints[0].LbEndpoints[c.Endpoints-1] = endpoint("127.0.0.1", c.Port)
+		made()
+		return linears[resource.EndpointType].UpdateResource(changed.ClusterName, changed)
 	case c.Endpoint != nil:
 		return linears[resource.EndpointType].UpdateResource(fmt.Sprintf("c%d", *c.Endpoint), endpoints(*c.Endpoint, c.Port))
 	case c.Clusters > 0:

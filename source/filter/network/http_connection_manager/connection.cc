@@ -130,14 +130,26 @@ bool HttpServerConnection::chooseCodec(const base::Buffer& in, bool eof) {
     config_->stats.inc(HcmStat::kCxHttp2Total);
     config_->stats.inc(HcmStat::kCxHttp2Active);
   } else {
-    codec_ = std::make_unique<http::h1::ServerCodec>(spec.h1, h1_counters, static_cast<http::ServerCodecSink&>(*this), connection_.out(),
-                                                     secure_ ? "https" : "http");
+    http1_ = true;
+    wakeCodec();
     config_->stats.inc(HcmStat::kCxHttp1Total);
     config_->stats.inc(HcmStat::kCxHttp1Active);
   }
   codec_part_ = part_;
   if (draining_) startDrain();
   return true;
+}
+
+// With the settings of now: exchanges take them from their first byte on.
+void HttpServerConnection::wakeCodec() {
+  if (!http1_ || codec_ != nullptr) return;
+  codec_ = std::make_unique<http::h1::ServerCodec>(config_->spec.h1, h1_counters, static_cast<http::ServerCodecSink&>(*this),
+                                                   connection_.out(), secure_ ? "https" : "http");
+  codec_part_ = part_;
+}
+
+void HttpServerConnection::restCodec() {
+  if (http1_ && codec_ != nullptr && static_cast<http::h1::ServerCodec&>(*codec_).dormant()) codec_.reset();
 }
 
 void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
@@ -147,6 +159,9 @@ void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
   }
   if (codec_ == nullptr) {
     if (in.empty() && !eof) return;
+    wakeCodec();
+  }
+  if (codec_ == nullptr) {
     if (in.empty() && eof) {
       closing_ = true;
       context_.chain.closeNow();
@@ -177,6 +192,7 @@ void HttpServerConnection::onBytes(base::Buffer& in, bool eof) {
     closing_ = true;
     context_.chain.closeAfterFlush(config_->spec.delayed_close_timeout);
   }
+  if (in.empty() && !closing_) restCodec();
 }
 
 void HttpServerConnection::onFlush(base::Buffer& out) {
@@ -213,8 +229,9 @@ void HttpServerConnection::onClosed(net::CloseReason reason) {
   }
   stats.dec(HcmStat::kCxActive);
   if (secure_) stats.dec(HcmStat::kCxSslActive);
+  if (http1_) stats.dec(HcmStat::kCxHttp1Active);
+  if (h2_ != nullptr) stats.dec(HcmStat::kCxHttp2Active);
   if (codec_ != nullptr) {
-    stats.dec(codec_->protocol() == http::Protocol::kHttp2 ? HcmStat::kCxHttp2Active : HcmStat::kCxHttp1Active);
     codec_->resetAll(ResetReason::kConnectionClosed);
     codec_.reset();
   }
@@ -233,6 +250,7 @@ void HttpServerConnection::onClosed(net::CloseReason reason) {
 void HttpServerConnection::onDrain() {
   if (draining_) return;
   draining_ = true;
+  wakeCodec();
   if (codec_ != nullptr) {
     startDrain();
   } else if (connection_.bytesRead() == 0) {
@@ -271,6 +289,7 @@ void HttpServerConnection::onConfig(const ChainRef& chain) {
 void HttpServerConnection::onTimer() {
   const base::Nanos now = context_.worker.loop.now();
   const HcmSpec& spec = config_->spec;
+  wakeCodec();
   if (h2_ != nullptr && !h2_->keepalive.onTime()) {
     ++h2_->counters.keepalive_timeout;
     closing_ = true;
@@ -319,6 +338,7 @@ void HttpServerConnection::onTimer() {
     if (closing_) return;
   }
   armTimer();
+  restCodec();
 }
 
 // The request has no stream yet: the answer, its count and its log line are the connection's own.

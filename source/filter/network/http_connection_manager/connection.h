@@ -43,6 +43,8 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   WorkerContext& worker() override { return context_.worker; }
 
   bool chooseCodec(const base::Buffer& in, bool eof);
+  void wakeCodec();
+  void restCodec();
   void startDrain();
   void closeIfFinished();
   void onTimer();
@@ -60,6 +62,7 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
     http::h2::Keepalive keepalive;
   };
   std::unique_ptr<Http2Side> h2_;  // null: HTTP/1. Outlives the codec
+  // HTTP/1's exists only while there is something to do: an idle connection keeps `http1_` alone.
   std::unique_ptr<http::ServerCodec> codec_;
   event::Timer timer_;          // the nearest of the deadlines below; checked when it fires
   base::Nanos idle_since_;      // meaningful while no stream is open
@@ -67,6 +70,7 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   base::Nanos drain_at_ = 0;    // H2: the second GOAWAY
   uint32_t open_streams_ = 0;
   uint32_t requests_ = 0;
+  bool http1_ = false;  // chosen, for good
   bool secure_ = false;
   bool draining_ = false;
   bool closing_ = false;
