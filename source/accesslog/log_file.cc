@@ -31,12 +31,8 @@ struct Chunk {
   char* bytes() { return reinterpret_cast<char*>(this + 1); }
 };
 
-// Counters of all files' threads: they share the last slot of the store, which no worker has unless there are 128 of them.
-std::mutex thread_stats;
-void countOf(const FileStats& stats, FileStat stat, int64_t by = 1) {
-  const std::lock_guard<std::mutex> lock(thread_stats);
-  stats.inc(stat, by);
-}
+// A file's own thread has no slot of the store.
+void countOf(const FileStats& stats, FileStat stat, int64_t by = 1) { stats.incShared(stat, by); }
 
 int openLog(const std::string& path) {
   // A pipe without a reader must not hold up who opens it.
@@ -110,7 +106,6 @@ void LogFile::State::run() {
   sigset_t all;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  stats::setSlot(stats::kMostSlots - 1);
   for (;;) {
     pollfd wait{wake_fds[0], POLLIN, 0};
     const int ready = ::poll(&wait, 1, static_cast<int>(std::max<base::Nanos>(options.flush_interval / base::kMilli, 1)));

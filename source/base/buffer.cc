@@ -11,20 +11,44 @@ namespace outrider::base {
 
 namespace {
 
-// Rings of the common size wait here for their next buffer; larger ones are the allocator's.
+// Rings of these sizes wait for their next buffer; larger ones are the allocator's.
 constexpr uint32_t kRing = 8;
-using Rings = FreeList<Buffer, kRing * sizeof(Slice), 256>;
+template <uint32_t kSlots>
+using Rings = FreeList<Buffer, kSlots * sizeof(Slice), 2048 / kSlots>;
+using SmallRings = Rings<kRing>;
+using MiddleRings = Rings<kRing * 4>;
+using LargeRings = Rings<kRing * 16>;
 
-Slice* takeRing() { return new (Rings::take()) Slice[kRing]; }
+Slice* takeRing(uint32_t slots) {
+  void* memory;
+  switch (slots) {
+    case kRing: memory = SmallRings::take(); break;
+    case kRing * 4: memory = MiddleRings::take(); break;
+    case kRing * 16: memory = LargeRings::take(); break;
+    default: memory = ::operator new(slots * sizeof(Slice)); break;
+  }
+  auto* ring = static_cast<Slice*>(memory);
+  std::uninitialized_default_construct_n(ring, slots);
+  return ring;
+}
 
-void giveRing(Slice* slots) {
-  std::destroy_n(slots, kRing);
-  Rings::give(slots);
+void giveRing(Slice* ring, uint32_t slots) {
+  std::destroy_n(ring, slots);
+  switch (slots) {
+    case kRing: return SmallRings::give(ring);
+    case kRing * 4: return MiddleRings::give(ring);
+    case kRing * 16: return LargeRings::give(ring);
+    default: ::operator delete(ring);
+  }
 }
 
 }  // namespace
 
-void Buffer::trimThisThread() { Rings::trimThisThread(); }
+void Buffer::trimThisThread() {
+  SmallRings::trimThisThread();
+  MiddleRings::trimThisThread();
+  LargeRings::trimThisThread();
+}
 
 Buffer::~Buffer() {
   clear();
@@ -32,11 +56,7 @@ Buffer::~Buffer() {
 }
 
 void Buffer::dropRing() {
-  if (mask_ + 1 == kRing) {
-    giveRing(slots_);
-  } else {
-    delete[] slots_;
-  }
+  giveRing(slots_, mask_ + 1);
   slots_ = &inline_;
   mask_ = 0;
   first_ = 0;
@@ -53,8 +73,8 @@ void Buffer::clear() {
 }
 
 void Buffer::grow() {
-  const uint32_t capacity = mask_ == 0 ? kRing : (mask_ + 1) * 2;
-  Slice* slots = capacity == kRing ? takeRing() : new Slice[capacity];
+  const uint32_t capacity = mask_ == 0 ? kRing : (mask_ + 1) * 4;
+  Slice* slots = takeRing(capacity);
   for (uint32_t i = 0; i < count_; ++i) slots[i] = std::move(slots_[(first_ + i) & mask_]);
   if (slots_ != &inline_) dropRing();
   slots_ = slots;

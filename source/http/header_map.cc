@@ -28,9 +28,8 @@ void HeaderMap::push(HeaderId id, std::string_view name, std::string_view value)
   bytes_ += name.size() + value.size();
 }
 
-Header* HeaderMap::find(HeaderId id) {
+Header* HeaderMap::findPresent(HeaderId id) {
   const uint8_t first = first_[static_cast<size_t>(id)];
-  if (first == 0 || id == HeaderId::kUnknown) return nullptr;
   uint32_t i = first == 255 ? 254 : first - 1u;
   for (; i < size_; ++i) {
     if (entries_[i].id == id && entries_[i].name_data != nullptr) return &entries_[i];
@@ -67,8 +66,7 @@ void HeaderMap::erase(uint32_t index) {
   }
 }
 
-size_t HeaderMap::remove(HeaderId id) {
-  if (!has(id)) return 0;
+size_t HeaderMap::removePresent(HeaderId id) {
   return removeIf([id](const Header& header) { return header.id == id; });
 }
 

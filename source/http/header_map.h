@@ -52,7 +52,7 @@ class HeaderMap final {
   void appendValue(HeaderId id, std::string_view value);
 
   // The first entry, or null.
-  Header* find(HeaderId id);
+  Header* find(HeaderId id) { return has(id) ? findPresent(id) : nullptr; }
   const Header* find(HeaderId id) const { return const_cast<HeaderMap*>(this)->find(id); }
   Header* find(std::string_view lower_name);
   const Header* find(std::string_view lower_name) const { return const_cast<HeaderMap*>(this)->find(lower_name); }
@@ -67,8 +67,12 @@ class HeaderMap final {
   }
   // All values of a name joined with ',' (as Envoy's matchers see them); a copy only when there are several.
   std::string_view getAll(std::string_view lower_name, bool& present) const;
+  std::string_view getAll(HeaderId id, bool& present) const {
+    present = has(id);
+    return present ? getAll(headerName(id), present) : std::string_view();
+  }
 
-  size_t remove(HeaderId id);  // returns how many went
+  size_t remove(HeaderId id) { return has(id) ? removePresent(id) : 0; }  // returns how many went
   size_t remove(std::string_view lower_name);
   // Removes each entry for which drop(const Header&) says true.
   template <class Fn>
@@ -103,6 +107,9 @@ class HeaderMap final {
  private:
   static constexpr uint32_t kInitial = 24;
   void push(HeaderId id, std::string_view name, std::string_view value);
+  // Most fields that are asked for are not there: has() answers without a call.
+  Header* findPresent(HeaderId id);
+  size_t removePresent(HeaderId id);
   void erase(uint32_t index);
   void grow();
 

@@ -181,8 +181,8 @@ bool Connection::handshakeMustWait() {
   }
   const bool queued = waits_;
   if (waits_) --all.waiting;
-  waits_ = all.done >= kMostHandshakes || (!queued && all.waiting > 0) ||
-           (all.done > 0 && loop_.clock().mono() - loop_.now() > kHandshakeTime);
+  waits_ =
+      all.done >= kMostHandshakes || (!queued && all.waiting > 0) || (all.done > 0 && loop_.clock().mono() - loop_.now() > kHandshakeTime);
   if (!waits_) {
     ++all.done;
     return false;

@@ -154,7 +154,7 @@ class Connection final : public event::IoHandler, public event::Dirty, public ev
   uint8_t paused_ = 0;
   bool readable_ = false;
   bool writable_ = true;
-  bool waits_ = false;     // for its turn to shake hands
+  bool waits_ = false;    // for its turn to shake hands
   bool hang_up_ = false;  // RDHUP or HUP seen: read to EOF even after a short read
   bool eof_ = false;
   bool over_limit_ = false;

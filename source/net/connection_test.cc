@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -209,6 +210,23 @@ TEST_F(ConnectionTest, APeerThatEndsAfterTheLastBytesEndsTheLinger) {
   EXPECT_EQ(sink_.closed, CloseReason::kLocal);
 }
 
+TEST(Connection, ThatTheKernelDoesNotWatchEndsAtOnce) {
+  event::Loop loop;
+  // epoll refuses a regular file, as it refuses a socket when there is no memory or the user has too many watches.
+  const int file = ::memfd_create("unwatched", MFD_CLOEXEC);
+  ASSERT_GE(file, 0);
+  Recorder sink;
+  Connection connection(loop, file, makePlainTransport(), base::Address(), base::Address());
+  connection.setSink(sink);
+  base::Buffer none;
+  connection.startAccepted(none);
+  EXPECT_EQ(sink.closed, CloseReason::kNone);  // never from within the call
+  loop.turn(0);
+  EXPECT_EQ(sink.closed, CloseReason::kUnwatched);
+  EXPECT_EQ(connection.error(), EPERM);
+  EXPECT_FALSE(connection.open());
+}
+
 TEST(ListenSocket, RefusesAPortThatSomebodyElseHoldsAndServesAllWorkersItself) {
   auto first = ListenSocket::open(*base::Address::parseIpPort("127.0.0.1:0"), {}, 3);
   ASSERT_TRUE(first.ok()) << first.status();
@@ -311,8 +329,9 @@ class SlowHandshakes : public testing::Test {
     ends_.push_back(std::make_unique<End>());
     End& end = *ends_.back();
     end.peer = fds[1];
-    end.connection = std::make_unique<Connection>(
-        loop_, fds[0], std::make_unique<SlowTransport>(calls_, order_, static_cast<int>(ends_.size()) - 1), base::Address(), base::Address());
+    end.connection =
+        std::make_unique<Connection>(loop_, fds[0], std::make_unique<SlowTransport>(calls_, order_, static_cast<int>(ends_.size()) - 1),
+                                     base::Address(), base::Address());
     end.connection->setSink(end.sink);
     base::Buffer none;
     end.connection->startAccepted(none);

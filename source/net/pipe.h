@@ -9,19 +9,19 @@
 
 namespace outrider::net {
 
-// Most of what a larger one brings (measured with 16 connections of 1 MiB messages: 64 KiB 1.0, 256 KiB 0.75, 1 MiB 0.7).
+// A relay of 16 flows on one core of two, CPU a MiB: 605 us copied by 64 KiB; by pipes of 64 KiB 320, 256 KiB 255, 1 MiB 223.
 inline constexpr size_t kPipeBytes = 256 * 1024;
 
 struct Pipe {
-  int in = -1;         // write end
-  int out = -1;        // read end
-  size_t bytes = 0;    // in it now
+  int in = -1;           // write end
+  int out = -1;          // read end
+  size_t bytes = 0;      // in it now
   Pipe* next = nullptr;  // free list
 
   static Pipe* take(base::Nanos now);  // null: none now
   void give();                         // an empty one is kept for the next, as far as there is room; else it is closed
 
-  static constexpr size_t kMost = 128;     // of one thread, in use and free
+  static constexpr size_t kMost = 128;  // of one thread, in use and free
   static constexpr size_t kMostFree = 16;
   static size_t usedOnThisThread();
   static size_t freeOnThisThread();

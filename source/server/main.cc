@@ -8,6 +8,7 @@
 #include "source/server/control_plane.h"
 #include "source/server/flags.h"
 #include "source/server/server.h"
+#include "source/server/startup_pages.h"
 #include "source/tls/openssl_memory.h"
 
 namespace {
@@ -34,6 +35,7 @@ int serve(outrider::server::Flags flags) {
     std::printf("configuration '%s' OK\n", path.c_str());
     return 0;
   }
+  outrider::server::releaseStartupPages();
   return server.run();
 }
 

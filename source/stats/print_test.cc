@@ -100,6 +100,25 @@ TEST(Store, GivesTheLivingScopeOfANameUntilItsLastUserIsGone) {
   EXPECT_EQ(Set<TestStat>(store.scope("a.", kTestTable)).read(TestStat::kTotal), 0u);
 }
 
+TEST(Store, ThreadsWithoutASlotShareOneAndLoseNothing) {
+  Store store(2);
+  const Set<TestStat> stats(store.scope("a.", kTestTable));
+  constexpr int kThreads = 4, kTimes = 20000;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kTimes; ++i) stats.incShared(TestStat::kTotal);
+    });
+  }
+  threads.emplace_back([&] {
+    setSlot(1);  // a worker's
+    for (int i = 0; i < kTimes; ++i) stats.inc(TestStat::kTotal);
+  });
+  for (int i = 0; i < kTimes; ++i) stats.inc(TestStat::kTotal);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(stats.read(TestStat::kTotal), static_cast<uint64_t>(kTimes * (kThreads + 2)));
+}
+
 TEST(Store, ItsScopesMayOutliveIt) {
   ScopeRef scope;
   {

@@ -154,10 +154,27 @@ Scope::~Scope() {
 }
 
 std::atomic<uint64_t>* Scope::makeCells() {
-  OUTRIDER_CHECK(slot_of_thread < slot_count_);
+  OUTRIDER_CHECK(slot_of_thread + 1 < slot_count_);
   auto* cells = new std::atomic<uint64_t>[table_.count]();
   slots()[slot_of_thread].store(cells, std::memory_order_release);
   return cells;
+}
+
+std::atomic<uint64_t>* Scope::sharedCells() {
+  Cells& slot = slots()[slot_count_ - 1];
+  std::atomic<uint64_t>* cells = slot.load(std::memory_order_acquire);
+  if (cells != nullptr) return cells;
+  auto* made = new std::atomic<uint64_t>[table_.count]();
+  if (slot.compare_exchange_strong(cells, made, std::memory_order_acq_rel)) return made;
+  delete[] made;  // another was first
+  return cells;
+}
+
+void Scope::addShared(size_t index, int64_t by) {
+  std::atomic<uint64_t>& cell = sharedCells()[index];
+  uint64_t before = cell.load(std::memory_order_relaxed);
+  while (!cell.compare_exchange_weak(before, ((before + static_cast<uint64_t>(by)) & ~kUsed) | kUsed, std::memory_order_relaxed)) {
+  }
 }
 
 Histogram& Scope::histogram(size_t index) {
@@ -253,7 +270,7 @@ void Series::reset() {
 
 // ---- Store ----
 
-Store::Store(uint32_t slots) : index_(*new Scope::Index(slots)) {}
+Store::Store(uint32_t slots) : index_(*new Scope::Index(slots + 1)) {}
 
 Store::~Store() { index_.unref(); }
 

@@ -4,7 +4,8 @@
 // prefix ("cluster.a."), keyed by prefix and table in the Store and shared: it outlives the versions of what it counts, so no
 // counter falls when a config changes, and it dies with its last user.
 // Thread: create and read from any thread (the store has a lock, off the data path); write from the thread of a slot: cells are
-// per slot, one writer each, relaxed. Slot 0 is main; workers are 1..N (setSlot once at a thread's start).
+// per slot, one writer each, relaxed. Slot 0 is main; workers are 1..N (setSlot once at a thread's start). Threads without a slot
+// of their own (those of log files) share one and count by addShared() alone.
 // An idle scope costs its prefix and a pointer a slot: cells of a slot appear with its first write. Names are composed while printing.
 #pragma once
 
@@ -79,6 +80,7 @@ class Scope final {
     std::atomic<uint64_t>& cell = mine(index);
     cell.store(((cell.load(std::memory_order_relaxed) + static_cast<uint64_t>(by)) & ~kUsed) | kUsed, std::memory_order_relaxed);
   }
+  void addShared(size_t index, int64_t by);  // any thread, counters and gauges
   // Gauges with one writer for the whole process (main).
   void set(size_t index, uint64_t value) { mine(index).store((value & ~kUsed) | kUsed, std::memory_order_relaxed); }
   void record(size_t index, uint64_t value) { histogram(index).record(value); }
@@ -113,6 +115,7 @@ class Scope final {
     return cells[index];
   }
   std::atomic<uint64_t>* makeCells();
+  std::atomic<uint64_t>* sharedCells();
   Histogram& histogram(size_t index);
 
   std::atomic<uint32_t> refs_{1};
@@ -157,6 +160,7 @@ class Set final {
   Set() = default;
   explicit Set(ScopeRef scope) : scope_(std::move(scope)) {}
   void inc(Enum stat, int64_t by = 1) const { scope_->add(static_cast<size_t>(stat), by); }
+  void incShared(Enum stat, int64_t by = 1) const { scope_->addShared(static_cast<size_t>(stat), by); }
   void dec(Enum stat, int64_t by = 1) const { scope_->add(static_cast<size_t>(stat), -by); }
   void set(Enum stat, uint64_t value) const { scope_->set(static_cast<size_t>(stat), value); }
   void record(Enum stat, uint64_t value) const { scope_->record(static_cast<size_t>(stat), value); }
@@ -195,7 +199,7 @@ using SeriesRef = std::shared_ptr<Series>;
 
 class Store final {
  public:
-  // `slots`: how many threads write, main among them; setSlot() stays below.
+  // `slots`: how many threads have one, main among them; setSlot() stays below. One more is the shared one.
   explicit Store(uint32_t slots = kMostSlots);
   ~Store();
   Store(const Store&) = delete;

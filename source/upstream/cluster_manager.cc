@@ -61,6 +61,7 @@ absl::StatusOr<ClusterPartRef> ClusterManager::makePart(std::shared_ptr<const co
   part->breaker_stats[1] = BreakerStats(store_.scope(absl::StrCat(prefix, "circuit_breakers.high."), kBreakerTable));
   part->codes = store_.series(absl::StrCat(prefix, "upstream_rq_"));
   part->retried_codes = store_.series(absl::StrCat(prefix, "retry.upstream_rq_"));
+  part->store = &store_;
   part->update_cost = cost_;
   part->spec = std::move(spec);
   cost_.inc(UpdateCostStat::kPartsRebuilt);

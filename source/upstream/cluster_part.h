@@ -42,6 +42,7 @@ struct ClusterPart final : stream::ClusterInfo {
   std::shared_ptr<Breakers> breakers;
   ClusterStats stats;
   std::array<BreakerStats, 2> breaker_stats;
+  stats::Store* store = nullptr;   // of the process: for what few clusters count, made at the first of its kind
   UpdateCostStats update_cost;     // of the whole process
   stats::SeriesRef codes;          // "cluster.<name>.upstream_rq_" + code
   stats::SeriesRef retried_codes;  // "cluster.<name>.retry.upstream_rq_" + code

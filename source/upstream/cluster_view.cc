@@ -3,6 +3,8 @@
 #include <charconv>
 #include <string>
 
+#include "source/upstream/http2_stats.h"
+
 namespace outrider::upstream {
 uint64_t Cluster::nextRandom() {
   // splitmix64: balancing only.
@@ -69,10 +71,20 @@ void Cluster::countAnswer(Answers kind, uint16_t status, stats::Store& store) {
   counts.codes->inc({code, static_cast<size_t>(std::to_chars(code, code + sizeof code, status).ptr - code)});
 }
 
+const stats::ScopeRef& Cluster::http2Stats() {
+  if (http2_ == nullptr && part_->store != nullptr) {
+    std::string prefix = part_->codes->prefix();  // "cluster.a.upstream_rq_"
+    prefix.resize(prefix.size() - std::string_view("upstream_rq_").size());
+    http2_ = part_->store->scope(prefix + "http2.", kHttp2Table);
+  }
+  return http2_;
+}
+
 void Cluster::apply(const ClusterChange& change) {
   if (change.part != nullptr && change.part != part_) {
     if (part_ != nullptr && part_->codes != change.part->codes) {  // counted under another name from now on
       for (AnswerCounts& counts : answers_) counts = {};
+      http2_ = {};
     }
     part_ = change.part;
     settings_ = std::make_shared<const CodecSettings>(codecSettingsOf(*part_->spec));

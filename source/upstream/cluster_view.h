@@ -46,6 +46,9 @@ class Cluster final {
   enum class Answers : uint8_t { kInternal, kExternal, kRetry };
   void countAnswer(Answers kind, uint16_t status, stats::Store& store);
 
+  // "cluster.<name>.http2.": made with the first HTTP/2 connection, so that other clusters pay for a reference only.
+  const stats::ScopeRef& http2Stats();
+
   void apply(const ClusterChange& change);
   void drainAll(bool now);  // closes all connections; else once their streams have ended
   uint64_t nextRandom();
@@ -74,6 +77,7 @@ class Cluster final {
     stats::SeriesRef codes;
   };
   AnswerCounts answers_[3];  // by Answers; empty until used
+  stats::ScopeRef http2_;
   uint64_t random_;
   uint32_t refs_ = 0;
 };

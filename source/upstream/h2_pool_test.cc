@@ -1,5 +1,6 @@
 #include "source/http/h2/server_codec.h"
 #include "source/upstream/harness.h"
+#include "source/upstream/http2_stats.h"
 
 namespace outrider::upstream {
 namespace {
@@ -227,6 +228,32 @@ TEST(H2Pool, GivingOneStreamUpLeavesTheOthers) {
   ASSERT_TRUE(world.until([&] { return two.done(); }));
   EXPECT_EQ(two.status(), 200);
   EXPECT_EQ(peer.lines.size(), 1u);
+}
+
+uint64_t http2Count(World& world, std::string_view name) {
+  const stats::ScopeRef& scope = world.cluster("a").http2Stats();
+  for (size_t i = 0; i < kHttp2Table.count; ++i) {
+    if (kHttp2Table.stats[i].name == name) return scope->read(i).value;
+  }
+  ADD_FAILURE() << "no " << name;
+  return 0;
+}
+
+TEST(H2Pool, ResetsAndGoAwaysAreCountedForTheCluster) {
+  World world;
+  H2Peer peer(world.loop, 100);
+  world.serve(h2Spec(peer));
+  warmUp(world, peer);
+  EXPECT_EQ(http2Count(world, "tx_reset"), 0u);
+  Call one(world, "a"), two(world, "a");
+  ASSERT_TRUE(world.until([&] { return peer.waiting() == 2; }));
+  one.attempt->abandon();
+  ASSERT_TRUE(world.until([&] { return peer.waiting() == 1; }));
+  EXPECT_EQ(http2Count(world, "tx_reset"), 1u);
+  EXPECT_EQ(http2Count(world, "rx_reset"), 0u);
+  peer.answerAll();
+  ASSERT_TRUE(world.until([&] { return two.done(); }));
+  EXPECT_EQ(http2Count(world, "tx_reset"), 1u);  // and not again
 }
 
 TEST(H2Pool, ANewConnectionBeginsWithWhatTheHostAllowedBefore) {

@@ -141,10 +141,10 @@ class DiscoveryServer::Plane final : public grpc::CallbackGenericService, public
 
   // Main, from the mailbox:
   void onOpen(Call* call) override {
-    clients_.emplace(call, Stream{std::make_unique<ServedClient>(
-                                      call->method().delta, call->method().only_type,
-                                      [call](const std::string& bytes) { call->send(bytes); }, say_),
-                                  nullptr, ""});
+    clients_.emplace(
+        call, Stream{std::make_unique<ServedClient>(
+                         call->method().delta, call->method().only_type, [call](const std::string& bytes) { call->send(bytes); }, say_),
+                     nullptr, ""});
     if (stopping_) onEnd(call, {grpc::StatusCode::UNAVAILABLE, "the control plane ends"});
   }
   void onRequest(Call* call, const std::string& bytes) override {

@@ -50,8 +50,7 @@ class ServedClient final {
   void onSotw(const envoy::service::discovery::v3::DiscoveryRequest& request, const ServedView& view);
   void onDelta(const envoy::service::discovery::v3::DeltaDiscoveryRequest& request, const ServedView& view);
   void sendSotw(const std::string& type_url, Type& type, const ServedView& view, bool anyway);
-  void sendDelta(const std::string& type_url, Type& type, const ServedView& view, const std::set<std::string>& fresh,
-                 bool anyway);
+  void sendDelta(const std::string& type_url, Type& type, const ServedView& view, const std::set<std::string>& fresh, bool anyway);
   void told(const std::string& type_url, Type& type, const std::string& nonce, const google::rpc::Status* error);
   static bool wants(const Type& type, const std::string& name) { return type.wildcard || type.names.contains(name); }
 

@@ -57,7 +57,8 @@ bool ServedNode::waiting() const {
       return false;
     }
     const ServedResource* const resource = now.find(need.type_url, need.name);
-    return resource != nullptr && !any([&](const ServedClient* stream) { return stream->has(need.type_url, need.name, resource->version); });
+    return resource != nullptr &&
+           !any([&](const ServedClient* stream) { return stream->has(need.type_url, need.name, resource->version); });
   });
 }
 

@@ -77,7 +77,8 @@ class ServedNodes : public testing::TestWithParam<Mode> {
     std::unique_ptr<ServedClient>& stream = streams_[key];
     if (stream == nullptr) {
       stream = std::make_unique<ServedClient>(
-          GetParam().delta, key, [this](std::string bytes) { received(bytes); }, [this](const std::string& line) { lines_.push_back(line); });
+          GetParam().delta, key, [this](std::string bytes) { received(bytes); },
+          [this](const std::string& line) { lines_.push_back(line); });
       node_.join(*stream);
     }
     return *stream;
@@ -173,7 +174,8 @@ class ServedNodes : public testing::TestWithParam<Mode> {
   event::Loop loop_{clock_};
   Lines lines_;
   ServedResources served_;
-  ServedNode node_{loop_, "proxy-1", std::make_shared<const ServedResources>(), [this](const std::string& line) { lines_.push_back(line); }};
+  ServedNode node_{loop_, "proxy-1", std::make_shared<const ServedResources>(),
+                   [this](const std::string& line) { lines_.push_back(line); }};
   std::map<std::string, std::unique_ptr<ServedClient>> streams_;
   std::map<std::string, std::set<std::string>> names_;
   std::map<std::string, std::string> last_;

@@ -62,7 +62,8 @@ void collect(const pb::Message& message, int depth, std::vector<ServedNeed>& out
       collect(reflection.GetMessage(message, field), depth + 1, out);
       continue;
     }
-    for (int i = 0; i < reflection.FieldSize(message, field); ++i) collect(reflection.GetRepeatedMessage(message, field, i), depth + 1, out);
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i)
+      collect(reflection.GetRepeatedMessage(message, field, i), depth + 1, out);
   }
 }
 

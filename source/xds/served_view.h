@@ -27,8 +27,7 @@ class ServedView final {
  public:
   // All there is, at rest.
   ServedView(const ServedResources& all) : before_(all), after_(all), step_(ServedStep::kRest) {}  // NOLINT: a view of it, as a string_view
-  ServedView(const ServedResources& before, const ServedResources& after, ServedStep step)
-      : before_(before), after_(after), step_(step) {}
+  ServedView(const ServedResources& before, const ServedResources& after, ServedStep step) : before_(before), after_(after), step_(step) {}
 
   // By name.
   using Each = std::pair<const std::string*, const ServedResource*>;

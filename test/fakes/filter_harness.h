@@ -294,13 +294,19 @@ class FilterHarness final : private filter::HttpStreamOwner {
   }
   filter::WorkerContext& worker() override { return worker_; }
 
+  // Each harness draws its own numbers, the same in every run.
+  static uint64_t seed() {
+    static uint64_t last = 0;
+    return ++last;
+  }
+
   base::FakeClock clock_;
   event::Loop loop_{clock_};
   stats::Store stats_;
   config::RouteTables routes_;
   // The cluster view is never touched: the upstream is scripted.
   filter::WorkerContext worker_{
-      loop_, loop_.mailbox(), *reinterpret_cast<upstream::ClusterView*>(this), routes_, stats_, filter::Random(1), {}, 1};
+      loop_, loop_.mailbox(), *reinterpret_cast<upstream::ClusterView*>(this), routes_, stats_, filter::Random(seed()), {}, 1};
   filter::HttpStream::Limits limits_;
   std::vector<filter::HttpChain::Entry> entries_;
   std::unique_ptr<filter::HttpChain> chain_;

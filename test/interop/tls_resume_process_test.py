@@ -62,7 +62,7 @@ class World:
 
     def config(self, admin):
         one = lambda name, *pairs, **more: h.listener(
-            name, self.port(name), answering(name, name), transport_socket=downstream(*pairs, alpn=("http/1.1",), **more))
+            name, self.port(name), answering(name, name), transport_socket=downstream(*pairs, alpn=("http/1.1",), **more), stat_prefix=name)
         rotating = {"name": "tls", "typed_config": {"@type": h.DOWNSTREAM_TLS, "require_client_certificate": True, "common_tls_context": {
             "tls_certificates": [certificate(self.a)],
             "validation_context_sds_secret_config": {"name": "trust", "sds_config": {
@@ -74,7 +74,7 @@ class World:
             one("named", self.a, validation=validation(self.ca, "spiffe://mesh/someone-else"), required=True),
             one("revoking", self.a, validation=validation(self.ca, crl={"filename": self.crl}), required=True),
             one("without", self.a, disable_stateful_session_resumption=True),
-            h.listener("rotating", self.port("rotating"), answering("rotating", "rotating"), transport_socket=rotating),
+            h.listener("rotating", self.port("rotating"), answering("rotating", "rotating"), transport_socket=rotating, stat_prefix="rotating"),
         ], [], admin)
 
 

@@ -102,8 +102,8 @@ TEST_F(ExchangeCost, ASteadyExchangeTakesNoMemoryAndFourDataCalls) {
 
 TEST_F(ExchangeCost, SoDoesOneWithBodies) {
   const std::string up(300, 'u'), down(1024, 'd');
-  expectSteady("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 300\r\n\r\n" + up,
-               "HTTP/1.1 200 OK\r\ncontent-length: 1024\r\n\r\n" + down, up, down);
+  expectSteady("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 300\r\n\r\n" + up, "HTTP/1.1 200 OK\r\ncontent-length: 1024\r\n\r\n" + down,
+               up, down);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ tools/bench config --json FILE --markdown docs/performance.md
 One listener, one virtual host with three routes a cluster. One worker; nothing is pinned, for the config thread and the worker may
 each have a core. Ready: /ready says so and a request through the listener is answered by its backend. A change is one of: an endpoint
 of a cluster, a route of the table, a cluster (another EDS name, so it warms up). Each is made without traffic, for the CPU of all
-threads until the proxy is quiet again, and then under 2,000 requests a second, for the time until an answer shows it and the
+threads until the proxy is quiet again, and then under 1,000 requests a second, for the time until an answer shows it and the
 latencies of those requests in the half second around it. An endpoint among 20,000 cannot be seen in answers: there it is the time
 until the control plane has the ACK. The longest turn is the upper edge of the highest bucket of the worker's histogram that a kind of
 change adds to: CPU time of a turn with Outrider, elapsed time with Envoy. Envoy is left out with 100,000 clusters (--all has it too).
@@ -33,15 +33,17 @@ ADS = {"ads": {}, "resource_api_version": "V3"}
 EXTENSION = "type.googleapis.com/envoy.extensions."
 TYPE = {"CDS": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "RDS": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "EDS": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment", "LDS": "type.googleapis.com/envoy.config.listener.v3.Listener"}
-TABLE, ROUTES_EACH, RATE = "table", 3, 2000
+TABLE, ROUTES_EACH, RATE = "table", 3, 1000
 KINDS = {"endpoint": "EDS", "routes": "RDS", "cluster": "CDS"}
 
 
-def bootstrap(admin, plane, delta):
+def bootstrap(name, admin, plane, delta):
+    """Envoy merges its figures when the admin page is asked, not every some seconds: with thousands of clusters that costs more than a change."""
     http2 = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": EXTENSION + "upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http2_protocol_options": {}}}}
     return {
-        "node": {"id": "bench", "cluster": "bench"}, "enable_dispatcher_stats": True, "stats_flush_interval": "1s",
+        "node": {"id": "bench", "cluster": "bench"}, "enable_dispatcher_stats": True,
+        **({"stats_flush_on_admin": True} if name == "envoy" else {}),
         "admin": {"address": address(admin)},
         "dynamic_resources": {"cds_config": ADS, "lds_config": ADS, "ads_config": {
             "api_type": "DELTA_GRPC" if delta else "GRPC", "transport_api_version": "V3", "grpc_services": [{"envoy_grpc": {"cluster_name": "plane"}}]}},
@@ -125,7 +127,8 @@ class Talker:
         return arrived
 
     def end(self):
-        self.child.stdin.close()
+        if self.child.poll() is None:
+            self.child.stdin.close()
         try:
             self.child.wait(5)
         except subprocess.TimeoutExpired:
@@ -212,7 +215,7 @@ class Run:
         self.plane.command(update=[listener(self.port)])
         config = os.path.join(folder, f"{name}.json")
         with open(config, "w") as file:
-            json.dump(bootstrap(self.admin, plane_port, self.delta), file)
+            json.dump(bootstrap(name, self.admin, plane_port, self.delta), file)
         self.load = tools["load"]
         self.began = time.monotonic()
         self.proxy = Process(name, proxies.envoy_command(name, program, config), None, os.path.join(folder, f"{name}.out"))
@@ -253,10 +256,13 @@ class Run:
         raise BenchError(f"{self.name} is still busy after {seconds} s")
 
     def turns(self):
-        """The worker's histogram of turns, once Envoy has merged it (each flush)."""
-        time.sleep(1.2 if self.name == "envoy" else 0)
+        """The worker's histogram of turns."""
         path = "outrider.loop.worker_0.turn_cpu_us" if self.name == "outrider" else "listener_manager.worker_0.dispatcher.loop_duration_us"
-        return parse_histogram(ask(self.admin, f"/stats?histogram_buckets=detailed&filter=^{path}$", 30)[1].decode())
+        text = ask(self.admin, f"/stats?histogram_buckets=detailed&filter=^{path}$", 30)[1]
+        if self.name == "envoy":  # the first question begins the merge, the second one sees it
+            time.sleep(0.5)
+            text = ask(self.admin, f"/stats?histogram_buckets=detailed&filter=^{path}$", 30)[1]
+        return parse_histogram(text.decode())
 
     def change(self, kind):
         """Makes one change; (nanoseconds at which the cache had it, the bodies that show it or None)"""
@@ -340,6 +346,7 @@ class Run:
                 result[f"{kind}_{key}"] = figures.median([each[place] for each in effects])
             longest = [edge for edge in (highest_added(*pair) for pair in turns[kind]) if edge is not None]
             result[f"{kind}_turn_us"] = max(longest) if longest else None
+        traffic.end()
         return result
 
     def shrink(self):
@@ -449,7 +456,7 @@ def print_tables(document):
 
 
 def markdown(document):
-    out = [", ".join(f"{report.LABELS[name]} {version}" for name, version in document["versions"].items()) + f"; Linux {document['kernel']}; "
+    out = ["; ".join(report.LABELS[name] + ": " + version for name, version in document["versions"].items()) + f". Linux {document['kernel']}; "
            f"medians of {document['changes']} changes."]
     labels = dict(ROWS)
     for shape, modes in document["results"].items():
@@ -486,29 +493,31 @@ def run(arguments, programs):
     results, failures = {}, []
     with tempfile.TemporaryDirectory(prefix="outrider-bench-") as folder:
         tools = build(folder)
-        for shape in arguments.shapes.split(","):
-            clusters, endpoints = map(int, shape.split("x"))
-            for mode in arguments.modes.split(","):
-                for name, program in programs.items():
-                    if name == "envoy" and clusters > 10000 and not arguments.all:
-                        failures.append(f"Envoy with {clusters:,} clusters: it takes too long")
-                        continue
-                    began, one, work = time.monotonic(), None, os.path.join(folder, f"{name}-{mode}-{shape}")
-                    os.mkdir(work)
-                    try:
-                        one = Run(name, program, clusters, endpoints, mode == "delta", work, tools, arguments.changes)
-                        found = results.setdefault(shape, {}).setdefault(mode, {}).setdefault(name, {})
-                        found.update(one.measure(arguments.patience))
-                        if clusters == 10000:
-                            found["shrunk_mib"] = one.shrink()
-                    except (BenchError, OSError) as error:
-                        failures.append(f"{name}, {spoken(shape)}, {mode}: {' '.join(str(error).split())[:500]}")
-                        print("LEFT OUT " + failures[-1], file=sys.stderr, flush=True)
-                        results.get(shape, {}).get(mode, {}).pop(name, None)
-                    finally:
-                        if one:
-                            one.end()
-                    print(f"{name} {mode} {shape}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        try:
+            for shape in arguments.shapes.split(","):
+                clusters, endpoints = map(int, shape.split("x"))
+                for mode in arguments.modes.split(","):
+                    for name, program in programs.items():
+                        if name == "envoy" and clusters > 10000 and not arguments.all:
+                            failures.append(f"Envoy with {clusters:,} clusters: it takes too long")
+                            continue
+                        began, one, work = time.monotonic(), None, os.path.join(folder, f"{name}-{mode}-{shape}")
+                        os.mkdir(work)
+                        try:
+                            one = Run(name, program, clusters, endpoints, mode == "delta", work, tools, arguments.changes)
+                            found = one.measure(arguments.patience)
+                            results.setdefault(shape, {}).setdefault(mode, {})[name] = found
+                            if clusters == 10000:
+                                found["shrunk_mib"] = one.shrink()
+                        except (BenchError, OSError) as error:
+                            failures.append(f"{name}, {spoken(shape)}, {mode}: {' '.join(str(error).split())[:500]}")
+                            print("LEFT OUT " + failures[-1], file=sys.stderr, flush=True)
+                        finally:
+                            if one:
+                                one.end()
+                        print(f"{name} {mode} {shape}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            failures.append("the bench was stopped before its end")
     complete(results)
     return {"versions": {name: proxies.version_of(name, program) for name, program in programs.items()}, "kernel": platform.release(),
             "changes": arguments.changes, "results": results, "failures": list(dict.fromkeys(failures))}

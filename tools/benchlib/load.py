@@ -87,9 +87,9 @@ def read_h2load(text):
     found = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
     took = re.search(r"finished in ([\d.]+)(us|ms|s|m)", text)
     if not found or not took or not int(found.group(2)):
-        raise BenchError("h2load got no answer:\n" + text)
+        raise BenchError("h2load got no answer:\n" + text[-300:])
     if int(found.group(3)) or int(found.group(4)) or int(found.group(5)):
-        raise BenchError("h2load saw failures:\n" + text)
+        raise BenchError("h2load saw failures: " + found.group(0))
     return {"requests": int(found.group(2)), "seconds": float(took.group(1)) * UNITS[took.group(2)]}
 
 

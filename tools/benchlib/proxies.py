@@ -3,6 +3,7 @@ import getpass
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,11 @@ def version_of(name, program):
         done = subprocess.run([program, flag], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    lines = [line for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
-    return lines[0].strip().removeprefix(program).strip() if lines else "?"
+    lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines() if line.strip()]
+    if not lines:
+        return "?"
+    found = re.search(r"/(\d+\.\d+\.\d+)/\w+/(\w+)/(\w+)$", lines[0])  # Envoy's form: commit/version/tree/build/crypto
+    return f"{found.group(1)} {found.group(2)} {found.group(3)}" if found else re.sub(r"^[A-Za-z]+ version:? (nginx/)?", "", lines[0]).split(" - ")[0]
 
 
 class Proxy:

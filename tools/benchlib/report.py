@@ -138,8 +138,8 @@ class Document:
 
     def markdown(self):
         """The tables of docs/performance.md."""
-        out = [", ".join(f"{LABELS[name]} {version}" for name, version in self.document["versions"].items()) +
-               f"; Linux {self.document['kernel']}; {self.document['rounds']} rounds of {self.document['seconds']} s, other processes used "
+        out = ["; ".join(LABELS[name] + ": " + version for name, version in self.document["versions"].items()) +
+               f". Linux {self.document['kernel']}; {self.document['rounds']} rounds of {self.document['seconds']} s, other processes used "
                f"{self.document['foreign_cpu_percent']:.0f} % of a core meanwhile."]
         for title, names in SECTIONS:
             rows = [(name, TIMED[name].label) for name in names if name in self.samples]

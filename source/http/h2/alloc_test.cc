@@ -1,6 +1,7 @@
 // In its stride a connection asks the allocator for nothing. Every malloc of the process is counted, nghttp2's among them.
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
 #include <gtest/gtest.h>
 
@@ -65,6 +66,37 @@ TEST(H2Alloc, OneRequestAtATimeAllocatesNothing) {
 TEST(H2Alloc, TwentyInFlightAllocateNothing) {
   expectNone(20, 0);
   expectNone(20, 1024);
+}
+
+// A budget, with some slack: what a session keeps besides this is in its codec's and its connection's objects.
+TEST(H2Alloc, AnIdleSessionIsSmall) {
+  const size_t before = Memory::liveBytes();
+  {
+    LeanPair pair(1, 1024);
+    pair.round();
+    EXPECT_LE((Memory::liveBytes() - before) / 2, 30u * 1024);
+  }
+  EXPECT_EQ(Memory::liveBytes(), before);
+}
+
+// Sizes are rounded by a sixteenth at most; whatever was written in a piece is what it holds.
+TEST(H2Alloc, PiecesOfEverySizeAreNearlyAsLargeAsAsked) {
+  for (size_t size = 0; size < 40000; size += size < 300 ? 1 : 97) {
+    const size_t before = Memory::liveBytes();
+    void* piece = Memory::alloc(size);
+    ASSERT_NE(piece, nullptr);
+    std::memset(piece, 0x5a, size);
+    const size_t took = Memory::liveBytes() - before;
+    EXPECT_GE(took, size + 16);
+    EXPECT_LE(took, size + 32 + size / 16);
+    Memory::free(piece);
+    EXPECT_EQ(Memory::liveBytes(), before);
+    void* again = Memory::alloc(size);
+    if (took <= 32 * 1024) {
+      EXPECT_EQ(again, piece);  // from the free list
+    }
+    Memory::free(again);
+  }
 }
 
 TEST(H2Alloc, LargeBodiesAllocateNothing) {

@@ -23,9 +23,10 @@
 namespace outrider::http::h2 {
 namespace {
 
-// Classes are powers of two, 32 bytes to 32 KiB (a session's frame buffer is the largest piece that comes back often).
-constexpr uint32_t kSmallest = 5;
-constexpr uint32_t kLargest = 15;
+// Classes: every 16 bytes to 256, then sixteen to each doubling, to 32 KiB (a session's frame buffer is the largest piece that
+// comes back often; with powers of two its 16,410 bytes took 32 KiB, and a session 48 KiB).
+constexpr uint32_t kClasses = 128;
+constexpr size_t kLargest = size_t{32} << 10;
 constexpr uint32_t kNoClass = 255;
 
 struct alignas(16) Piece {
@@ -40,38 +41,54 @@ struct FreePiece {
 };
 
 struct Lists {
-  FreePiece* free[kLargest + 1] = {};
+  FreePiece* free[kClasses] = {};
   uint64_t system = 0;
   size_t live = 0;
+  size_t live_bytes = 0;
 };
 // Trivially destructible on purpose: sessions of static duration may outlive it.
 thread_local Lists lists;
 
-uint32_t classOf(size_t size) {
-  const size_t whole = size + sizeof(Piece);
-  if (whole > (size_t{1} << kLargest)) return kNoClass;
-  const auto bits = static_cast<uint32_t>(std::bit_width(whole - 1));
-  return bits < kSmallest ? kSmallest : bits;
+// Of a piece with its head: never the first class, for a free piece holds a link.
+constexpr uint32_t classOf(size_t whole) {
+  if (whole > kLargest) return kNoClass;
+  if (whole <= 32) return 1;
+  if (whole <= 256) return static_cast<uint32_t>((whole - 1) / 16);
+  const auto floor = static_cast<uint32_t>(std::bit_width(whole - 1)) - 1;  // 8 to 14
+  return (floor - 8) * 16 + static_cast<uint32_t>((whole - 1) >> (floor - 4));
 }
+constexpr size_t sizeOf(uint32_t size_class) {
+  if (size_class < 32) return (size_class + 1) * 16;
+  return size_t{size_class % 16 + 17} << (size_class / 16 + 3);
+}
+constexpr bool classesHold() {
+  for (uint32_t each = 1; each < kClasses; ++each) {
+    if (classOf(sizeOf(each)) != each || classOf(sizeOf(each - 1) + 1) != each || sizeOf(each) % 16 != 0) return false;
+  }
+  return sizeOf(kClasses - 1) == kLargest;
+}
+static_assert(classesHold());
 
 Piece* pieceOf(void* at) { return static_cast<Piece*>(at) - 1; }
 
 }  // namespace
 
 void* Memory::alloc(size_t size) {
-  const uint32_t size_class = classOf(size);
+  const uint32_t size_class = classOf(size + sizeof(Piece));
   if (size_class != kNoClass && lists.free[size_class] != nullptr) {
     FreePiece* piece = lists.free[size_class];
     OUTRIDER_H2_UNPOISON(piece, pieceOf(piece)->room);
     lists.free[size_class] = piece->next;
     ++lists.live;
+    lists.live_bytes += pieceOf(piece)->room + sizeof(Piece);
     return piece;
   }
-  const size_t whole = size_class == kNoClass ? size + sizeof(Piece) : size_t{1} << size_class;
+  const size_t whole = size_class == kNoClass ? size + sizeof(Piece) : sizeOf(size_class);
   auto* piece = static_cast<Piece*>(std::malloc(whole));
   if (piece == nullptr) return nullptr;
   ++lists.system;
   ++lists.live;
+  lists.live_bytes += whole;
   piece->room = whole - sizeof(Piece);
   piece->size_class = size_class;
   return piece + 1;
@@ -100,6 +117,7 @@ void Memory::free(void* at) {
   if (at == nullptr) return;
   Piece* piece = pieceOf(at);
   --lists.live;
+  lists.live_bytes -= piece->room + sizeof(Piece);
   if (piece->size_class == kNoClass) {
     std::free(piece);
     return;
@@ -116,6 +134,7 @@ void Memory::free(void* at) {
 
 uint64_t Memory::systemAllocations() { return lists.system; }
 size_t Memory::live() { return lists.live; }
+size_t Memory::liveBytes() { return lists.live_bytes; }
 
 void Memory::trimThisThread() {
   for (auto& head : lists.free) {

@@ -16,6 +16,7 @@ class Memory final {
 
   static uint64_t systemAllocations();  // calls of malloc by this thread so far
   static size_t live();                 // pieces taken and not given back by this thread
+  static size_t liveBytes();            // in them, with their heads and what rounding wastes
   static void trimThisThread();         // free pieces go back to the allocator; a thread that ends calls it
 };
 

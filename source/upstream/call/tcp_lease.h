@@ -24,11 +24,11 @@ class TcpLeaseOwner {
  public:
   virtual void onLeaseConnected() = 0;
   virtual void onLeaseBytes(base::Buffer& in,
-                            bool eof) = 0;                  // leave in `in` what cannot be taken yet, and pause reading
-  virtual void onLeaseFlush() = 0;                          // bytes are about to be written
-  virtual void onLeaseRoom() = 0;                           // connection().out() was above its limit and fell below half
+                            bool eof) = 0;                   // leave in `in` what cannot be taken yet, and pause reading
+  virtual void onLeaseFlush() = 0;                           // bytes are about to be written
+  virtual void onLeaseRoom() = 0;                            // connection().out() was above its limit and fell below half
   virtual void onLeasePassed(size_t bytes) { (void)bytes; }  // net::ConnectionSink::onPassed
-  virtual void onLeaseClosed(net::CloseReason reason) = 0;  // the last event
+  virtual void onLeaseClosed(net::CloseReason reason) = 0;   // the last event
 
  protected:
   ~TcpLeaseOwner() = default;

@@ -7,6 +7,7 @@
 #include "source/http/h1/client_codec.h"
 #include "source/http/h2/client_codec.h"
 #include "source/upstream/cluster_view.h"
+#include "source/upstream/http2_stats.h"
 #include "source/upstream/pool/connect.h"
 
 namespace outrider::upstream {
@@ -37,6 +38,7 @@ void PoolConnection::onConnected() {
     settings.assumed_peer_streams = pool.peer_streams_;
     auto codec = std::make_unique<http::h2::ClientCodec>(settings, h2_counters_, *this, pool.loop_.now());
     h2_ = codec.get();
+    (void)pool.cluster_->http2Stats();  // its names are there from now on
     keepalive_.start(*codec, settings_->h2.keepalive, pool.loop_.now(), static_cast<uint64_t>(pool.loop_.now()) ^ connection_->id());
     codec_ = std::move(codec);
     if (keepalive_.deadline() > 0) keepalive_timer_.armAt(keepalive_.deadline());
@@ -62,7 +64,14 @@ void PoolConnection::onBytes(base::Buffer& in, bool eof) {
 void PoolConnection::onFlush(base::Buffer& out) {
   if (codec_ == nullptr) return;
   codec_->fill(out);
+  if (h2_ != nullptr) countHttp2();
   if (codec_->outputFinished()) connection_->finishWriting();
+}
+
+void PoolConnection::countHttp2() {
+  if (!h2_counters_.any()) return;
+  if (const stats::ScopeRef& scope = pool_->cluster_->http2Stats(); scope != nullptr) addHttp2(scope, h2_counters_);
+  h2_counters_ = {};
 }
 
 void PoolConnection::onRoom() {
@@ -167,6 +176,7 @@ void PoolConnection::onClosed(net::CloseReason reason) {
     }
     if (reason != net::CloseReason::kLocal) pool.connectionFailed(why, cause);
   }
+  if (h2_ != nullptr) countHttp2();
   pool.loop_.defer(pool.work_);
   pool.loop_.retire(this);
 }

@@ -54,6 +54,7 @@ class PoolConnection final : public net::ConnectionSink,
  private:
   friend class HostPool;
   void onKeepalive();
+  void countHttp2();
 
   base::LocalRef<HostPool> pool_;
   std::unique_ptr<net::Connection> connection_;

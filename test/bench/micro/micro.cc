@@ -8,7 +8,7 @@
 #include "test/bench/micro/operation.h"
 
 // callgrind knows it by this name: it collects in here alone and writes down what it has at each return.
-extern "C" [[gnu::noinline]] void outriderMeasured(outrider::bench::Operation& operation, uint64_t count) {
+extern "C" [[gnu::noinline, gnu::visibility("default")]] void outriderMeasured(outrider::bench::Operation& operation, uint64_t count) {
   for (uint64_t i = 0; i < count; ++i) operation.run();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "source/net/transport.h"
 
@@ -78,20 +79,39 @@ std::string_view printed(base::Arena& arena, const base::Address& address) {
   return arena.copy({text, address.print(text, false)});
 }
 
+// 16 digits, the highest first: each byte's two halves are spread over two bytes, then all become text at once.
+void hexDigits(uint64_t word, char* to) {
+  const auto put = [](uint32_t half, char* at) {
+    uint64_t spread = half;
+    spread = (spread | (spread << 16)) & 0x0000ffff0000ffffu;
+    spread = (spread | (spread << 8)) & 0x00ff00ff00ff00ffu;
+    spread = (spread | (spread << 4)) & 0x0f0f0f0f0f0f0f0fu;
+    const uint64_t letters = ((spread + 0x0606060606060606u) >> 4) & 0x0101010101010101u;
+    spread += 0x3030303030303030u + letters * ('a' - '0' - 10);
+    spread = __builtin_bswap64(spread);
+    std::memcpy(at, &spread, 8);
+  };
+  put(static_cast<uint32_t>(word >> 32), to);
+  put(static_cast<uint32_t>(word), to + 8);
+}
+
 void setRequestId(HttpStream& stream, http::RequestHead& head) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  const uint64_t high = stream.worker().random.next();
-  const uint64_t low = stream.worker().random.next();
+  // Bits by RFC 4122: version 4 (random), variant 10.
+  const uint64_t high = (stream.worker().random.next() & ~uint64_t{0xf000}) | 0x4000;
+  const uint64_t low = (stream.worker().random.next() >> 2) | (uint64_t{1} << 63);
   char* id = stream.arena().bytes(36);
-  size_t at = 0;
-  for (int i = 0; i < 32; ++i) {
-    if (i == 8 || i == 12 || i == 16 || i == 20) id[at++] = '-';
-    const uint64_t word = i < 16 ? high : low;
-    auto nibble = static_cast<unsigned>((word >> (60 - 4 * (i % 16))) & 15);
-    if (i == 12) nibble = 4;                 // version: random
-    if (i == 16) nibble = 8 | (nibble & 3);  // variant of RFC 4122
-    id[at++] = kHex[nibble];
-  }
+  char digits[16];
+  hexDigits(high, digits);
+  std::memcpy(id, digits, 8);
+  id[8] = '-';
+  std::memcpy(id + 9, digits + 8, 4);
+  id[13] = '-';
+  std::memcpy(id + 14, digits + 12, 4);
+  id[18] = '-';
+  hexDigits(low, digits);
+  std::memcpy(id + 19, digits, 4);
+  id[23] = '-';
+  std::memcpy(id + 24, digits + 4, 12);
   head.headers.set(HeaderId::kRequestId, std::string_view(id, 36));
 }
 
@@ -142,7 +162,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
   if (spec.use_remote_address) {
     if (spec.xff_num_trusted_hops > 0) {
       bool present = false;
-      const std::string_view list = headers.getAll("x-forwarded-for", present);
+      const std::string_view list = headers.getAll(HeaderId::kForwardedFor, present);
       const std::string_view entry = present ? entryFromEnd(list, spec.xff_num_trusted_hops - 1) : std::string_view();
       if (const auto parsed = base::Address::parseIp(entry, 0)) client = *parsed;
     } else {
@@ -157,7 +177,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
     }
   } else {
     bool present = false;
-    const std::string_view list = headers.getAll("x-forwarded-for", present);
+    const std::string_view list = headers.getAll(HeaderId::kForwardedFor, present);
     if (present) {
       if (const auto parsed = base::Address::parseIp(entryFromEnd(list, spec.xff_num_trusted_hops), 0)) {
         client = *parsed;

@@ -2,6 +2,8 @@
 #include "source/filter/network/http_connection_manager/request_admission.h"
 
 #include <map>
+#include <set>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -206,6 +208,29 @@ TEST_F(AdmissionTest, AForgedClientCertificateHeaderOverPlainTextGoes) {  // mat
     EXPECT_EQ(send("/", {{"x-forwarded-client-cert", "Hash=1"}}), 200);
     EXPECT_EQ(seen.count("x-forwarded-client-cert"), 0u);
   }
+}
+
+TEST_F(AdmissionTest, ARequestIdIsARandomUuid) {
+  std::map<std::string, int> digits;
+  std::set<std::string> ids;
+  for (int i = 0; i < 500; ++i) {
+    send("/");
+    const std::string id = seen["x-request-id"];
+    ASSERT_EQ(id.size(), 36u);
+    EXPECT_TRUE(ids.insert(id).second) << id;
+    for (size_t at = 0; at < id.size(); ++at) {
+      if (at == 8 || at == 13 || at == 18 || at == 23) {
+        EXPECT_EQ(id[at], '-') << id;
+      } else {
+        ASSERT_NE(std::string_view("0123456789abcdef").find(id[at]), std::string_view::npos) << id;
+        ++digits[std::string(1, id[at])];
+      }
+    }
+    EXPECT_EQ(id[14], '4') << id;                                                    // RFC 4122: random
+    EXPECT_NE(std::string_view("89ab").find(id[19]), std::string_view::npos) << id;  // and its variant
+  }
+  EXPECT_EQ(digits.size(), 16u);
+  for (const auto& [digit, count] : digits) EXPECT_GT(count, 700) << digit;  // of 16,000
 }
 
 TEST_F(AdmissionTest, AnInsiderKeepsItsRequestId) {

@@ -4,6 +4,7 @@
 #include "source/http/h1/settings.h"
 #include "source/http/h2/settings.h"
 #include "source/stats/stats.h"
+#include "source/upstream/http2_stats.h"
 
 namespace outrider::filter::network::http_connection_manager {
 
@@ -78,9 +79,6 @@ OUTRIDER_STATS(ListenerHttpStat, kListenerHttpTable, OUTRIDER_LISTENER_HTTP_STAT
   C(kResponseFlood, "response_flood")
 OUTRIDER_STATS(Http1Stat, kHttp1Table, OUTRIDER_HTTP1_STATS)
 
-#define OUTRIDER_HTTP2_STAT_ONE(name) {#name, ::outrider::stats::Kind::kCounter},
-inline constexpr stats::Stat kHttp2TableStats[] = {OUTRIDER_H2_COUNTERS(OUTRIDER_HTTP2_STAT_ONE)};
-inline constexpr stats::Table kHttp2Table{kHttp2TableStats, sizeof(kHttp2TableStats) / sizeof(kHttp2TableStats[0])};
 #define OUTRIDER_LENIENT_STAT_ONE(name, kind) {"rejected_lenient." #name, ::outrider::stats::Kind::kCounter},
 inline constexpr stats::Stat kLenientTableStats[] = {OUTRIDER_H1_LENIENT(OUTRIDER_LENIENT_STAT_ONE)};
 inline constexpr stats::Table kLenientTable{kLenientTableStats, sizeof(kLenientTableStats) / sizeof(kLenientTableStats[0])};
@@ -91,7 +89,7 @@ class CodecStats final {
   explicit CodecStats(stats::Store& store)
       : http1_(store.scope("http1.", kHttp1Table)),
         lenient_(store.scope("http1.", kLenientTable)),
-        http2_(store.scope("http2.", kHttp2Table)) {}
+        http2_(store.scope("http2.", upstream::kHttp2Table)) {}
   void add(const http::h1::Counters& h1, const http::h2::Counters& h2) const {
     const auto put = [](const stats::ScopeRef& scope, size_t index, uint64_t value) {
       if (value > 0) scope->add(index, static_cast<int64_t>(value));
@@ -100,10 +98,7 @@ class CodecStats final {
     put(http1_, 1, h1.requests_rejected_with_underscores_in_headers);
     put(http1_, 2, h1.response_flood);
     for (size_t i = 0; i < http::h1::kLenientKinds; ++i) put(lenient_, i, h1.rejected_lenient[i]);
-    size_t index = 0;
-#define OUTRIDER_HTTP2_ADD(name) put(http2_, index++, h2.name);
-    OUTRIDER_H2_COUNTERS(OUTRIDER_HTTP2_ADD)
-#undef OUTRIDER_HTTP2_ADD
+    upstream::addHttp2(http2_, h2);
   }
 
  private:
