@@ -2,10 +2,25 @@
 
 #include <algorithm>
 
+#include "source/http/header_map.h"
+
 namespace outrider::config {
 
-PathIndex::Node& PathIndex::nodeAt(std::string_view prefix) {
-  Node* node = root_.get();
+struct PathIndex::Scratch {
+  std::string lower;
+  std::vector<int> hits;
+  std::vector<std::vector<uint32_t>> found;  // one list a set that matched
+  size_t lists = 0;
+};
+
+std::string PathIndex::lowered(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), http::lowerAscii);
+  return out;
+}
+
+PathIndex::Node& PathIndex::nodeAt(Node& root, std::string_view prefix) {
+  Node* node = &root;
   while (!prefix.empty()) {
     const auto byte = static_cast<uint8_t>(prefix[0]);
     const auto it = std::lower_bound(node->first.begin(), node->first.end(), byte);
@@ -35,7 +50,7 @@ PathIndex::Node& PathIndex::nodeAt(std::string_view prefix) {
 }
 
 void PathIndex::addRegex(std::string_view pattern, uint32_t route) {
-  Node& node = nodeAt(match::Regex::literalPrefix(pattern));
+  Node& node = nodeAt(*root_, match::Regex::literalPrefix(pattern));
   node.regexes.push_back(route);
   node.patterns.emplace_back(pattern);
 }
@@ -47,7 +62,11 @@ void PathIndex::buildSets(Node& node) {
     auto set = std::make_unique<match::RegexSet>();
     bool usable = true;
     for (const std::string& pattern : node.patterns) usable = usable && set->add(pattern).ok();
-    if (usable && set->build()) node.set = std::move(set);
+    if (usable && set->build()) {
+      // The first text of a cold set costs it milliseconds with thousands of patterns: here, not on a worker.
+      set->warm(match::Regex::literalPrefix(node.patterns.front()));
+      node.set = std::move(set);
+    }
   }
   node.patterns.clear();
   node.patterns.shrink_to_fit();
@@ -56,47 +75,56 @@ void PathIndex::buildSets(Node& node) {
 
 void PathIndex::build() {
   buildSets(*root_);
+  if (folded_root_ != nullptr) buildSets(*folded_root_);
   std::sort(every_prefix_.begin(), every_prefix_.end());
 }
 
-void PathIndex::collect(std::string_view path, Sources& out) const {
-  if (!exact_.empty()) {
-    if (const auto it = exact_.find(path); it != exact_.end()) out.add(it->second);
-  }
-  out.add(always_);
-  const size_t before = out.count;
-  thread_local std::vector<int> hits;
-  thread_local std::vector<std::vector<uint32_t>> found;  // one list a set that matched; kept for its memory
-  size_t lists = 0;
-  const Node* node = root_.get();
+bool PathIndex::walk(const Node& root, std::string_view path, Sources& out, Scratch& scratch) {
+  const Node* node = &root;
   std::string_view rest = path;
   for (;;) {
-    if (out.count + 3 > Sources::kMost) {  // nested deeper than any sane table
-      out.count = before;
-      out.add(every_prefix_);
-      return;
-    }
+    if (out.count + 3 > Sources::kMost) return false;
     out.add(node->prefixes);
-    if (node->set != nullptr && node->set->match(path, hits)) {
-      if (!hits.empty()) {
-        if (found.size() <= lists) found.reserve(Sources::kMost), found.resize(lists + 1);
-        std::vector<uint32_t>& list = found[lists++];
+    if (node->set != nullptr && node->set->match(path, scratch.hits)) {
+      if (!scratch.hits.empty()) {
+        if (scratch.found.size() <= scratch.lists) scratch.found.reserve(Sources::kMost), scratch.found.resize(scratch.lists + 1);
+        std::vector<uint32_t>& list = scratch.found[scratch.lists++];
         list.clear();
-        for (const int hit : hits) list.push_back(node->regexes[static_cast<size_t>(hit)]);
+        for (const int hit : scratch.hits) list.push_back(node->regexes[static_cast<size_t>(hit)]);
         std::sort(list.begin(), list.end());
         out.add(list, true);
       }
     } else {
       out.add(node->regexes);
     }
-    if (rest.empty()) return;
+    if (rest.empty()) return true;
     const auto byte = static_cast<uint8_t>(rest[0]);
     const auto it = std::lower_bound(node->first.begin(), node->first.end(), byte);
-    if (it == node->first.end() || *it != byte) return;
+    if (it == node->first.end() || *it != byte) return true;
     node = node->children[static_cast<size_t>(it - node->first.begin())].get();
-    if (rest.substr(0, node->label.size()) != node->label) return;
+    if (rest.substr(0, node->label.size()) != node->label) return true;
     rest.remove_prefix(node->label.size());
   }
+}
+
+void PathIndex::collect(std::string_view path, Sources& out) const {
+  thread_local Scratch scratch;
+  scratch.lists = 0;
+  if (!exact_.empty()) {
+    if (const auto it = exact_.find(path); it != exact_.end()) out.add(it->second);
+  }
+  std::string_view folded;
+  if (folded_root_ != nullptr || !folded_exact_.empty()) {
+    scratch.lower.assign(path);
+    std::transform(scratch.lower.begin(), scratch.lower.end(), scratch.lower.begin(), http::lowerAscii);
+    folded = scratch.lower;
+    if (const auto it = folded_exact_.find(folded); it != folded_exact_.end()) out.add(it->second);
+  }
+  out.add(always_);
+  const size_t before = out.count;
+  if (walk(*root_, path, out, scratch) && (folded_root_ == nullptr || walk(*folded_root_, folded, out, scratch))) return;
+  out.count = before;  // nested deeper than any sane table
+  out.add(every_prefix_);
 }
 
 }  // namespace outrider::config

@@ -1,4 +1,5 @@
-// Which routes may match a path: exact paths by hash, prefixes and literal prefixes of regular expressions by a byte trie.
+// Which routes may match a path: exact paths by hash, prefixes and literal prefixes of regular expressions by a byte trie; routes
+// that ignore case have a hash and a trie of their own, in lower case.
 // Yields candidates in ascending order, so that "first match wins" costs little with 10,000 routes.
 // Thread: immutable once built, any. Lifetime: of its virtual host.
 #pragma once
@@ -29,8 +30,18 @@ using ViewMap = absl::flat_hash_map<std::string, V, ViewHash, ViewEqual>;
 class PathIndex final {
  public:
   // Call in ascending order of route.
-  void addExact(std::string_view path, uint32_t route) { exact_[std::string(path)].push_back(route); }
-  void addPrefix(std::string_view prefix, uint32_t route) { nodeAt(prefix).prefixes.push_back(route); }
+  void addExact(std::string_view path, uint32_t route, bool case_sensitive = true) {
+    const std::string key = case_sensitive ? std::string(path) : lowered(path);
+    (case_sensitive ? exact_ : folded_exact_)[key].push_back(route);
+  }
+  void addPrefix(std::string_view prefix, uint32_t route, bool case_sensitive = true) {
+    if (case_sensitive) {
+      nodeAt(*root_, prefix).prefixes.push_back(route);
+      return;
+    }
+    if (folded_root_ == nullptr) folded_root_ = std::make_unique<Node>();
+    nodeAt(*folded_root_, lowered(prefix)).prefixes.push_back(route);
+  }
   void addRegex(std::string_view pattern, uint32_t route);
   void addAlways(uint32_t route) { always_.push_back(route); }
   void build();
@@ -77,14 +88,20 @@ class PathIndex final {
       if (!list.empty()) of[count++] = {list.data(), list.data() + list.size(), known};
     }
   };
-  Node& nodeAt(std::string_view prefix);
+  // Per thread; kept for its memory, so that matching allocates nothing.
+  struct Scratch;
+  static std::string lowered(std::string_view text);
+  static Node& nodeAt(Node& root, std::string_view prefix);
   void collect(std::string_view path, Sources& out) const;
+  // False: `out` is full.
+  static bool walk(const Node& root, std::string_view path, Sources& out, Scratch& scratch);
   void buildSets(Node& node);
 
-  ViewMap<std::vector<uint32_t>> exact_;
+  ViewMap<std::vector<uint32_t>> exact_, folded_exact_;
   std::unique_ptr<Node> root_ = std::make_unique<Node>();
+  std::unique_ptr<Node> folded_root_;  // null: no prefix ignores case
   std::vector<uint32_t> always_;
-  std::vector<uint32_t> every_prefix_;  // all routes of the trie, for paths that cross more nodes than Sources holds
+  std::vector<uint32_t> every_prefix_;  // all routes of the tries, for paths that cross more nodes than Sources holds
 };
 
 }  // namespace outrider::config

@@ -166,7 +166,7 @@ class VirtualHost final {
   std::vector<std::unique_ptr<CompiledRoute>> routes;
   std::vector<Predicate> predicates;
   std::unique_ptr<PathIndex> index;
-  RouteSpec tls_redirect_spec;
+  std::unique_ptr<RouteSpec> tls_redirect_spec;  // of a host with require_tls
   std::unique_ptr<CompiledRoute> tls_redirect;
 };
 
@@ -245,9 +245,11 @@ class RouteCompiler {
       addRoute(host, spec.routes[i], static_cast<uint32_t>(i));
     }
     if (spec.routes.size() > VirtualHost::kLoop) index(host);
-    host.tls_redirect_spec.action = RouteSpec::Action::kRedirect;
-    host.tls_redirect_spec.redirect.https = true;
-    host.tls_redirect = compile(host, host.tls_redirect_spec, UINT32_MAX);
+    if (spec.require_tls == VirtualHostSpec::Tls::kNone) return;  // what few hosts need takes no memory of the others
+    host.tls_redirect_spec = std::make_unique<RouteSpec>();
+    host.tls_redirect_spec->action = RouteSpec::Action::kRedirect;
+    host.tls_redirect_spec->redirect.https = true;
+    host.tls_redirect = compile(host, *host.tls_redirect_spec, UINT32_MAX);
   }
 
   void addDomain(const std::string& domain, VirtualHost& host) {
@@ -350,16 +352,12 @@ class RouteCompiler {
     host.index = std::make_unique<PathIndex>();
     for (uint32_t i = 0; i < host.predicates.size(); ++i) {
       const RouteMatchSpec& match = *host.predicates[i].spec;
-      if (match.kind == Path::kConnect || (!match.case_sensitive && match.kind != Path::kRegex)) {
-        host.index->addAlways(i);
-        continue;
-      }
       switch (match.kind) {
-        case Path::kExact: host.index->addExact(match.path, i); break;
+        case Path::kExact: host.index->addExact(match.path, i, match.case_sensitive); break;
         case Path::kPrefix:
-        case Path::kSeparatedPrefix: host.index->addPrefix(match.path, i); break;
+        case Path::kSeparatedPrefix: host.index->addPrefix(match.path, i, match.case_sensitive); break;
         case Path::kRegex: host.index->addRegex(match.path, i); break;
-        case Path::kConnect: break;
+        case Path::kConnect: host.index->addAlways(i); break;
       }
     }
     host.index->build();

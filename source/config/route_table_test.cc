@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "source/config/path_index.h"
+
 namespace outrider::config {
 namespace {
 
@@ -199,28 +201,81 @@ TEST_F(RouteTableTest, AHeaderMayNameTheCluster) {
 // The index must give what a straight loop gives.
 TEST_F(RouteTableTest, ManyRoutesMatchAsFewDo) {
   auto& routes = host({"*"}).routes;
-  const std::string_view words[] = {"a", "ab", "abc", "b", "ba", "a/b", "a/b/c", "x", ""};
+  const std::string_view words[] = {"a", "ab", "abc", "b", "ba", "a/b", "a/b/c", "x", "", "A", "Ab", "aBC", "%41", "\xc3\x84"};
   uint64_t seed = 42;
   const auto next = [&](uint64_t n) {
     seed = seed * 6364136223846793005ull + 1442695040888963407ull;
     return (seed >> 33) % n;
   };
-  for (int i = 0; i < 200; ++i) {
-    const std::string path = "/" + std::string(words[next(9)]) + (next(2) != 0 ? "/" + std::string(words[next(9)]) : "");
-    const Path kinds[] = {Path::kPrefix, Path::kExact, Path::kSeparatedPrefix, Path::kRegex};
-    RouteSpec route = to("r" + std::to_string(i), kinds[next(4)], path);
-    if (route.match.kind == Path::kRegex) route.match.path += next(2) != 0 ? ".*" : "[a-c]+";
-    if (route.match.kind == Path::kPrefix && path.size() < 4) route.match.kind = Path::kExact;
-    if (next(5) == 0 && route.match.kind != Path::kRegex) route.match.case_sensitive = false;
-    if (next(3) == 0) route.match.query = {{"q", std::nullopt, true}};
-    routes.push_back(route);
+  const auto word = [&] { return std::string(words[next(std::size(words))]); };
+  for (int table = 0; table < 4; ++table) {
+    routes.clear();
+    for (int i = 0; i < 200; ++i) {
+      const std::string path = "/" + word() + (next(2) != 0 ? "/" + word() : "");
+      const Path kinds[] = {Path::kPrefix, Path::kExact, Path::kSeparatedPrefix, Path::kRegex, Path::kConnect};
+      RouteSpec route = to("r" + std::to_string(i), kinds[next(20) == 0 ? 4 : next(4)], path);
+      if (route.match.kind == Path::kRegex) route.match.path += next(2) != 0 ? ".*" : "[a-c]+";
+      if (route.match.kind == Path::kRegex && next(2) == 0) route.match.path = "/[^/]*" + path;  // these share one set
+      if (route.match.kind == Path::kPrefix && path.size() < 4) route.match.kind = Path::kExact;
+      if (next(3) == 0 && route.match.kind != Path::kRegex) route.match.case_sensitive = false;
+      if (next(3) == 0) route.match.query = {{"q", std::nullopt, true}};
+      routes.push_back(route);
+    }
+    compile();
+    // at() compares match() with explain(), which walks all routes in order.
+    for (int i = 0; i < 2000; ++i) at("h", "/" + word() + "/" + word() + word() + (next(2) != 0 ? "?q=1" : ""));
+    for (const std::string& odd :
+         {std::string(), std::string("/"), std::string("//"), std::string("a"), std::string("?"), std::string("?q"), std::string("/a?"),
+          std::string("/?/a"), std::string("/a/"), std::string("/a\0b", 4), std::string("*"), std::string("/\xff\xfe"), std::string("/A#x"),
+          std::string(70000, '/'), std::string(300, 'a')}) {
+      at("h", odd);
+    }
+  }
+}
+
+TEST_F(RouteTableTest, PrefixesNestedDeeperThanTheIndexFollowsMatchAllTheSame) {
+  auto& routes = host({"*"}).routes;
+  for (size_t i = 100; i > 0; --i) {
+    routes.push_back(to("r" + std::to_string(i), Path::kPrefix, "/" + std::string(i, 'a')));
+    routes.back().match.case_sensitive = i % 2 == 0;
   }
   compile();
-  for (int i = 0; i < 3000; ++i) {
-    const std::string path =
-        "/" + std::string(words[next(9)]) + "/" + std::string(words[next(9)]) + std::string(words[next(9)]) + (next(2) != 0 ? "?q=1" : "");
-    at("h", path);  // compares match() with explain(), which walks all routes in order
+  EXPECT_EQ(at("h", "/" + std::string(100, 'a')), "r100");
+  EXPECT_EQ(at("h", "/" + std::string(99, 'A')), "r99");
+  EXPECT_EQ(at("h", "/a"), "r1");
+}
+
+// The price of a match, counted in candidates that are tried: lost at once if a kind of route is looked through one by one.
+TEST(PathIndex, TheLastOfManyRoutesIsTheFirstCandidate) {
+  constexpr uint32_t kRoutes = 10000;
+  const auto tries = [](const PathIndex& index, std::string_view path, uint32_t wanted) {
+    uint32_t count = 0;
+    EXPECT_TRUE(index.first(path, [&](uint32_t route, bool) {
+      ++count;
+      return route == wanted;
+    })) << path;
+    return count;
+  };
+  const auto path = [](uint32_t i) { return "/Service/" + std::to_string(i) + "/api"; };
+  for (const bool sensitive : {true, false}) {
+    PathIndex exact, prefix;
+    for (uint32_t i = 0; i < kRoutes; ++i) {
+      exact.addExact(path(i), i, sensitive);
+      prefix.addPrefix(path(i) + "/", i, sensitive);
+    }
+    exact.build();
+    prefix.build();
+    const std::string asked = sensitive ? path(kRoutes - 1) : "/sERVICE/9999/API";
+    EXPECT_EQ(tries(exact, asked, kRoutes - 1), 1u);
+    EXPECT_EQ(tries(prefix, asked + "/x", kRoutes - 1), 1u);
   }
+  PathIndex own, shared;  // a literal prefix each; all behind one prefix
+  for (uint32_t i = 0; i < kRoutes; ++i) own.addRegex(path(i) + "/[a-z]+", i);
+  for (uint32_t i = 0; i < 1000; ++i) shared.addRegex("/[^/]+" + path(i), i);
+  own.build();
+  shared.build();
+  EXPECT_EQ(tries(own, path(kRoutes - 1) + "/x", kRoutes - 1), 1u);
+  EXPECT_EQ(tries(shared, "/x" + path(999), 999), 1u);
 }
 
 TEST_F(RouteTableTest, APlainRequestIsSentToTlsWhereTheHostWantsIt) {

@@ -160,6 +160,22 @@ absl::Status RegexSet::add(std::string_view pattern) {
 
 bool RegexSet::build() { return state_->usable = state_->set.Compile(); }
 
+void RegexSet::warm(std::string_view prefix) const {
+  // The states that cost much hold most patterns: those behind the common prefix and one or two more bytes.
+  constexpr std::string_view kBytes = "/-._~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  std::string text(prefix);
+  std::vector<int> hits;
+  match(text, hits);
+  text += "  ";
+  for (const char one : kBytes) {
+    text[prefix.size()] = one;
+    for (const char two : std::string_view("/a0")) {
+      text[prefix.size() + 1] = two;
+      if (!match(text, hits)) return;
+    }
+  }
+}
+
 bool RegexSet::match(std::string_view text, std::vector<int>& out) const {
   out.clear();
   if (!state_->usable) return false;

@@ -51,6 +51,8 @@ class RegexSet final {
   absl::Status add(std::string_view pattern);  // index: the order of calls
   // False: too large for its budget; then match() always answers false.
   bool build();
+  // Runs texts that begin with `prefix` through the automaton, so that a worker's first text finds most of what it needs.
+  void warm(std::string_view prefix) const;
   // Indices of all full matches, in no order. False: the automaton ran out of memory; try the patterns one by one.
   // RE2 itself allocates here; so the set pays off from about eight patterns on.
   bool match(std::string_view text, std::vector<int>& out) const;

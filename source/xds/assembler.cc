@@ -260,9 +260,9 @@ config::RouteTableId Assembler::idOfRds(std::string_view name, std::string_view 
 }
 
 std::shared_ptr<const config::RouteTable> Assembler::parseRoutes(const envoy::config::route::v3::RouteConfiguration& in,
-                                                                 config::Problems& problems) {
+                                                                 std::string_view bytes, config::Problems& problems) {
   const size_t before = problems.size();
-  parts_.checker.check(in, problems);
+  parts_.checker.check(in, bytes, problems);
   if (problems.size() > before) return nullptr;
   config::ParseContext parse{problems, parts_.names, parts_.stats, parts_.defaults};
   return config::parseRouteTable(in, parse);

@@ -102,7 +102,9 @@ class Assembler final : public filter::RouteTableNames {
   void removeListener(const std::string& name, base::Nanos drain_time);
 
   // ---- routes ----
-  std::shared_ptr<const config::RouteTable> parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, config::Problems& problems);
+  // `bytes`: what `in` was parsed from.
+  std::shared_ptr<const config::RouteTable> parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, std::string_view bytes,
+                                                        config::Problems& problems);
   // RDS's answer for a name of one source; equal tables change nothing.
   // InvalidArgument: a cluster that validate_clusters asks for does not exist; the table before stays.
   absl::Status applyRoutes(std::string_view name, std::string_view source, std::shared_ptr<const config::RouteTable> table);

@@ -263,7 +263,7 @@ class Follower::Routes final : public Watcher {
         if (!message.ParseFromString(*resource.bytes)) {
           failures.push_back({resource.name, "cannot be decoded"});
         } else {
-          table = owner.parts_.assembler.parseRoutes(message, *problems);
+          table = owner.parts_.assembler.parseRoutes(message, *resource.bytes, *problems);
           if (!problems->empty() || table == nullptr) {
             failures.push_back({resource.name, problems->str("; ")});
             table = nullptr;
