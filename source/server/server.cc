@@ -44,6 +44,8 @@ const sigset_t& followedSignals() {
   return signals;
 }
 
+constexpr base::Nanos kHeapLook = 5 * base::kSecond;
+
 }  // namespace
 
 std::string_view stateName(State state) {
@@ -64,7 +66,8 @@ Server::Server(Flags flags, const base::Clock& clock, bool threads)
       stats_(concurrency_.workers + 1),
       server_stats_(stats_.scope("server.", kServerTable)),
       drain_delay_(event::Timer::to<&Server::endDrain>(loop_.timers(), this)),
-      drain_listeners_(event::Timer::to<&Server::closeListeners>(loop_.timers(), this)) {
+      drain_listeners_(event::Timer::to<&Server::closeListeners>(loop_.timers(), this)),
+      heap_watch_(event::Timer::to<&Server::watchHeap>(loop_.timers(), this)) {
   if (threads_) {
     // Before any thread is made: they inherit it, and signals come through main's loop alone.
     ::pthread_sigmask(SIG_BLOCK, &followedSignals(), nullptr);
@@ -418,6 +421,18 @@ void Server::refreshStats() {
   server_stats_.set(ServerStat::kDaysUntilExpiry, days);
 }
 
+// When many clusters have gone, what they held lies free in the heap in pieces too small to leave by themselves. Given back on the
+// config thread, and once more with the next look: what workers still used comes free a little later.
+void Server::watchHeap() {
+  constexpr uint64_t kMany = 64;
+  const uint64_t removals = clusters_->stats().read(upstream::ClusterManagerStat::kClusterRemoved);
+  const bool many = removals - removals_seen_ >= kMany;
+  if (many || trims_again_) config_thread_->post([] { ::malloc_trim(0); });
+  trims_again_ = many;
+  removals_seen_ = removals;
+  heap_watch_.armIn(kHeapLook);
+}
+
 void Server::reopenLogs() {
   base::Log::reopen();
   log_files_->reopenAll();
@@ -449,6 +464,7 @@ void Server::start() {
 }
 
 int Server::run() {
+  heap_watch_.armIn(kHeapLook);
   signal_fd_ = ::signalfd(-1, &followedSignals(), SFD_NONBLOCK | SFD_CLOEXEC);
   loop_.add(signal_fd_, *this, event::kReadable);
   start();

@@ -15,8 +15,8 @@
 #include "source/filter/registry.h"
 #include "source/listener/listener_manager.h"
 #include "source/server/bootstrap.h"
-#include "source/server/config_thread.h"
 #include "source/server/concurrency.h"
+#include "source/server/config_thread.h"
 #include "source/server/flags.h"
 #include "source/server/loop_stats.h"
 #include "source/server/stats.h"
@@ -84,6 +84,7 @@ class Server final : private event::IoHandler {
   xds::Dialed dial(std::string_view cluster);
   void reportUnsupported(std::string_view resource, const config::Problems& problems);
   void printDefaults() const;
+  void watchHeap();
   void limitConnections();
   void endDrain();
   void closeListeners();
@@ -128,6 +129,9 @@ class Server final : private event::IoHandler {
   event::Timer drain_delay_;
   event::Timer drain_listeners_;
   bool drain_inbound_only_ = false;
+  event::Timer heap_watch_;
+  uint64_t removals_seen_ = 0;
+  bool trims_again_ = false;
 };
 
 }  // namespace outrider::server

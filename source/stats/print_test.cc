@@ -1,11 +1,11 @@
 #include "source/stats/print.h"
 
-#include <atomic>
-#include <thread>
-
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <thread>
 
 #include "source/stats/walk.h"
 

@@ -114,6 +114,11 @@ def scale(chosen, folder, delta):
     grown = proxy.memory_kib() - rss
     print("      %s: RSS after %d changes: %+d KiB" % (name, chosen.changes, grown))
     print("      %s: longest turns while the push was taken, ms of CPU: %s" % (name, turns.most))
+    plane.command(clusters=100, port=9)
+    wait_for(lambda: proxy.stats("cluster_manager.active_clusters")["cluster_manager.active_clusters"] == 101, 60, "the removals")
+    most = empty + (rss - empty) * 0.6              # what lies between small objects that stay is not given back
+    wait_for(lambda: proxy.memory_kib() <= most, 30, lambda: "RSS of at most %.1f MiB: %.1f MiB" % (most / 1024, proxy.memory_kib() / 1024), pause=0.2)
+    print("      %s: RSS with 100 clusters left %.1f MiB, %.1f MiB when it had none" % (name, proxy.memory_kib() / 1024, empty / 1024))
     proxy.child.kill()
     proxy.child.wait()
     plane.stop()
