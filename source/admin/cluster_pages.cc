@@ -57,7 +57,7 @@ void printText(const std::string& name, const upstream::ClusterManager::View& vi
     of("rq_total", figures.rq_total);
     of("hostname", host.hostname);
     of("health_flags", upstream::healthText(host.load.health.load(std::memory_order_relaxed)));
-    of("weight", host.endpoint.weight);
+    of("weight", host.weight.load(std::memory_order_relaxed));
     of("region", host.region);
     of("zone", host.zone);
     of("sub_zone", host.sub_zone);
@@ -114,7 +114,7 @@ void printMessage(const std::string& name, const upstream::ClusterManager::View&
                                  : host.has(HealthFlag::kFailedEds)   ? HealthStatus::UNHEALTHY
                                  : host.has(HealthFlag::kDegradedEds) ? HealthStatus::DEGRADED
                                                                       : HealthStatus::HEALTHY);
-    status.set_weight(host.endpoint.weight);
+    status.set_weight(host.weight.load(std::memory_order_relaxed));
     status.set_hostname(host.hostname);
     status.set_priority(set.priority_of[i]);
     auto& locality = *status.mutable_locality();

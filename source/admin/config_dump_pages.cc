@@ -213,7 +213,7 @@ class Dump final {
                                : host.health() == upstream::Health::kDegraded  ? HealthStatus::DEGRADED
                                                                                : HealthStatus::HEALTHY);
         if (!host.metadata.empty()) one->mutable_metadata()->ParseFromString(host.metadata);
-        one->mutable_load_balancing_weight()->set_value(host.endpoint.weight);
+        one->mutable_load_balancing_weight()->set_value(host.weight.load(std::memory_order_relaxed));
       }
       out.mutable_policy()->mutable_overprovisioning_factor()->set_value(entity.endpoints().overprovisioning_factor);
     }

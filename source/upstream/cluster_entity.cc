@@ -203,6 +203,7 @@ void ClusterEntity::put(const config::LocalityEndpoints& locality, uint32_t loca
     }
   }
   entry.leaving = false;
+  entry.host->weight.store(endpoint.weight, std::memory_order_relaxed);
   const uint32_t before = entry.host->load.health.load(std::memory_order_relaxed);
   const uint32_t after = (before & ~kEdsFlags & ~bit(HealthFlag::kPendingRemoval)) | edsFlags(endpoint.health);
   if (after != before) entry.host->load.health.store(after, std::memory_order_relaxed);

@@ -86,6 +86,22 @@ TEST(Eds, HostsThatStayAreTheSameObjects) {
   EXPECT_EQ(world.letters.back()->at(0).part, nullptr);
 }
 
+TEST(Eds, AHostThatStaysShowsItsNewWeight) {
+  World world;
+  world.serve(edsSpec("a"));
+  config::EndpointsSpec endpoints = endpointsAt({addressOf(1), addressOf(2)});
+  endpoints.localities[0].endpoints[1].weight = 3;
+  world.manager.updateEndpoints("a", endpoints);
+  world.manager.flush();
+  const HostRef second = world.cluster("a").hosts()->hosts[1];
+  EXPECT_EQ(second->weight.load(), 3u);
+  endpoints.localities[0].endpoints[1].weight = 7;
+  world.manager.updateEndpoints("a", endpoints);
+  world.manager.flush();
+  EXPECT_EQ(world.cluster("a").hosts()->hosts[1], second);
+  EXPECT_EQ(second->weight.load(), 7u);
+}
+
 TEST(Eds, AChangedClusterTakesOverWhatIsKnownOfItsEndpoints) {
   World world;
   world.serve(edsSpec("a"));

@@ -52,6 +52,7 @@ struct Host final : stream::HostInfo, std::enable_shared_from_this<Host> {
   // Any thread.
   mutable base::shared::HostLoad load;
   mutable HostStats stats;
+  mutable std::atomic<uint32_t> weight{1};  // as the latest assignment says, for who looks; balancers have theirs in the host set
 
   Health health() const { return healthOf(load.health.load(std::memory_order_relaxed)); }
   bool has(HealthFlag flag) const { return (load.health.load(std::memory_order_relaxed) & bit(flag)) != 0; }
