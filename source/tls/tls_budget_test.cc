@@ -76,6 +76,8 @@ TEST_F(TlsBudget, ASteadySmallExchangeAllocatesNothingAndReadsAndWritesOnceASide
 
 TEST_F(TlsBudget, AnIdleConnectionHoldsLittle) {
   warm(120, 1200);
+  client_.reset();
+  server_.reset();
   constexpr int kPairs = 50, kWarm = 10;
   std::vector<std::unique_ptr<Peer>> held;
   held.reserve(2 * (kWarm + kPairs));
