@@ -122,9 +122,9 @@ class Session final : public net::Transport {
   ClientContextRef client_;
   SslStatsRef stats_;
   SslPtr ssl_;
-  base::Buffer prefix_;  // ciphertext that came before the socket's
-  base::Buffer sealed_;  // records for the socket
-  std::string ticket_;   // sealed before all of sealed_, and waits for something to go with
+  base::Buffer prefix_;                 // ciphertext that came before the socket's
+  base::Buffer sealed_;                 // records for the socket
+  std::string ticket_;                  // sealed before all of sealed_, and waits for something to go with
   int64_t verified_until_ = INT64_MAX;  // what a full handshake looked at is good until then
   int64_t resumed_until_ = 0;           // the session that was offered is
   std::string failure_;
@@ -399,7 +399,8 @@ IoState Session::flushSealed(int fd) {
     msghdr message{};
     message.msg_iov = pieces;
     message.msg_iovlen = static_cast<size_t>(sealed_.iovecs(pieces, 16));
-    const ssize_t n = message.msg_iovlen == 1 ? event::io::send(fd, pieces[0].iov_base, pieces[0].iov_len) : event::io::sendmsg(fd, message);
+    const ssize_t n =
+        message.msg_iovlen == 1 ? event::io::send(fd, pieces[0].iov_base, pieces[0].iov_len) : event::io::sendmsg(fd, message);
     if (n < 0) return stateOf(errno);
     sealed_.drain(static_cast<size_t>(n));
   }
@@ -559,7 +560,8 @@ SSL_SESSION* Session::findSession(std::string_view id) {
   std::string_view name;
   const unsigned char* data = nullptr;
   size_t size = 0;
-  if (SSL_client_hello_get0_ext(ssl_.get(), TLSEXT_TYPE_server_name, &data, &size) == 1 && size > 5 && data[2] == TLSEXT_NAMETYPE_host_name) {
+  if (SSL_client_hello_get0_ext(ssl_.get(), TLSEXT_TYPE_server_name, &data, &size) == 1 && size > 5 &&
+      data[2] == TLSEXT_NAMETYPE_host_name) {
     const size_t length = static_cast<size_t>(data[3]) << 8 | data[4];
     if (length + 5 == size) name = {reinterpret_cast<const char*>(data + 5), length};
   }

@@ -53,7 +53,8 @@ TEST_F(ResumeTest, TheSameClientAtTheSameListenerIsResumedAgainAndAgain) {
     for (const auto version : kVersions) {
       speak(version);
       EXPECT_EQ(outcome(), 'f');
-      for (int i = 0; i < 3; ++i) EXPECT_EQ(outcome(), 'r') << "tickets " << tickets << ", version " << static_cast<int>(version) << ", " << i;
+      for (int i = 0; i < 3; ++i)
+        EXPECT_EQ(outcome(), 'r') << "tickets " << tickets << ", version " << static_cast<int>(version) << ", " << i;
       EXPECT_EQ(server_->security().peer_dns_sans, std::vector<std::string>{"client.test"});
       EXPECT_TRUE(server_->security().peer_validated);
     }

@@ -57,7 +57,7 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   const HcmConfig* config_;
   ChainRef part_;        // pins config_
   ChainRef codec_part_;  // pins the settings that the codec was made with
-  struct Http2Side {  // what HTTP/1 connections, of which most wait, do without
+  struct Http2Side {     // what HTTP/1 connections, of which most wait, do without
     http::h2::Counters counters;
     http::h2::Keepalive keepalive;
   };
