@@ -145,35 +145,6 @@ TEST(Store, AScopeMayEndOnOneThreadWhileAnotherAsksForIt) {
   EXPECT_TRUE(namesOf(store).empty());
 }
 
-TEST(Store, TextsOfASourceAreAskedForWhenSomebodyPrints) {
-  Store store;
-  int asked = 0;
-  store.texts(&asked, [&](const std::function<void(std::string, std::string)>& add) {
-    ++asked;
-    add("b", "2");
-    add("a", "1");
-  });
-  store.text("aa", [] { return std::string("own"); });
-  EXPECT_EQ(asked, 0);
-  EXPECT_EQ(store.texts(), (std::vector<std::pair<std::string, std::string>>{{"a", "1"}, {"aa", "own"}, {"b", "2"}}));
-  store.dropTexts(&asked);
-  EXPECT_EQ(store.texts().size(), 1u);
-  EXPECT_EQ(asked, 1);
-}
-
-TEST(LazySeries, IsMadeWithItsFirstLabel) {
-  Store store;
-  LazySeries codes;
-  codes.bind(store, store.scope("cluster.a.", kTestTable), "rq_");
-  const auto has = [&] {
-    const std::vector<std::string> names = namesOf(store);
-    return std::find(names.begin(), names.end(), "cluster.a.rq_200") != names.end();
-  };
-  EXPECT_FALSE(has());
-  codes->inc("200");
-  EXPECT_TRUE(has());
-}
-
 TEST(Histogram, QuantilesAreThoseOfEnvoy) {
   // 80 requests of a real Envoy: it printed P95 3.0333, P99 and above 13.5.
   Histogram histogram;

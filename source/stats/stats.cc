@@ -313,29 +313,14 @@ void Store::dropText(const std::string& name) {
   texts_.erase(name);
 }
 
-void Store::texts(const void* source, Texts fn) {
-  const std::lock_guard lock(mutex_);
-  text_sources_[source] = std::move(fn);
-}
-
-void Store::dropTexts(const void* source) {
-  const std::lock_guard lock(mutex_);
-  text_sources_.erase(source);
-}
-
 std::map<std::string, std::string> Store::allTexts() const {
   std::map<std::string, std::function<std::string()>> texts;
-  std::map<const void*, Texts> sources;
   {
     const std::lock_guard lock(mutex_);
     texts = texts_;
-    sources = text_sources_;
   }
   std::map<std::string, std::string> out;
   for (const auto& [name, value] : texts) out.emplace(name, value());
-  for (const auto& [source, fn] : sources) {
-    fn([&out](std::string name, std::string value) { out.insert_or_assign(std::move(name), std::move(value)); });
-  }
   return out;
 }
 
@@ -411,18 +396,6 @@ void Store::resetCounters() {
   for (const auto& [key, weak] : series_) {
     if (const SeriesRef each = weak.lock()) each->reset();
   }
-}
-
-// ---- LazySeries ----
-
-Series* LazySeries::make() const {
-  static std::mutex mutex;  // taken once a series
-  const std::lock_guard lock(mutex);
-  if (keep_ == nullptr) {
-    keep_ = store_->series(std::string(scope_->prefix()).append(suffix_));
-    made_.store(keep_.get(), std::memory_order_release);
-  }
-  return keep_.get();
 }
 
 }  // namespace outrider::stats

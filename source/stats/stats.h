@@ -12,7 +12,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -22,6 +21,7 @@
 #include <vector>
 
 #include "absl/container/btree_set.h"
+#include "source/base/check.h"
 
 namespace outrider::stats {
 
@@ -110,6 +110,7 @@ class Scope final {
   Cells* slots() { return reinterpret_cast<Cells*>(this + 1); }
   const Cells* slots() const { return reinterpret_cast<const Cells*>(this + 1); }
   std::atomic<uint64_t>& mine(size_t index) {
+    OUTRIDER_DCHECK(slot_of_thread + 1 < slot_count_);
     std::atomic<uint64_t>* cells = slots()[slot_of_thread].load(std::memory_order_relaxed);
     if (__builtin_expect(cells == nullptr, 0)) cells = makeCells();
     return cells[index];
@@ -209,10 +210,6 @@ class Store final {
   SeriesRef series(std::string prefix, size_t most = 256);
   void text(std::string name, std::function<std::string()> value);  // text readouts
   void dropText(const std::string& name);
-  // Many at once: asked when somebody prints, on that thread. The source forgets itself with dropTexts().
-  using Texts = std::function<void(const std::function<void(std::string name, std::string value)>& add)>;
-  void texts(const void* source, Texts fn);
-  void dropTexts(const void* source);
 
   struct Visitor {
     std::function<void(const std::string& name, Kind kind, const Scope::Reading& reading)> number;
@@ -242,33 +239,6 @@ class Store final {
   size_t sweep_at_ = 1024;
   std::map<std::string, std::weak_ptr<Series>> series_;
   std::map<std::string, std::function<std::string()>> texts_;
-  std::map<const void*, Texts> text_sources_;
-};
-
-// A series that is made with its first label, under a scope's prefix: the many that never count anything cost a few words.
-// Thread: as Series.
-class LazySeries final {
- public:
-  LazySeries() = default;
-  // `suffix` lives for ever.
-  void bind(Store& store, ScopeRef scope, std::string_view suffix) {
-    store_ = &store;
-    scope_ = std::move(scope);
-    suffix_ = suffix;
-  }
-  Series* operator->() const {
-    Series* made = made_.load(std::memory_order_acquire);
-    return __builtin_expect(made != nullptr, 1) ? made : make();
-  }
-
- private:
-  Series* make() const;
-
-  Store* store_ = nullptr;
-  ScopeRef scope_;
-  std::string_view suffix_;
-  mutable SeriesRef keep_;
-  mutable std::atomic<Series*> made_{nullptr};
 };
 
 }  // namespace outrider::stats

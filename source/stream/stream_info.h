@@ -66,10 +66,11 @@ struct ConnectionInfo {
   }
 
  private:
-  static const base::Address& known(const base::Address* address) {
+  static const base::Address& unknown() {
     static const base::Address none;
-    return address == nullptr ? none : *address;
+    return none;
   }
+  static const base::Address& known(const base::Address* address) { return address == nullptr ? unknown() : *address; }
 };
 
 struct StreamInfo {

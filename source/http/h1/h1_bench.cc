@@ -1,10 +1,12 @@
-// What a request costs the codec: parse, encode, and one whole proxied exchange through both codecs.
+// What the scanning kernels cost beside each other, and one whole proxied exchange through both codecs. Parse and encode of single heads
+// are operations of test/bench/micro.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
 #include <new>
 #include <string>
 
+#include "source/http/h1/bench_messages.h"
 #include "source/http/h1/client_codec.h"
 #include "source/http/h1/server_codec.h"
 
@@ -23,31 +25,6 @@ static uint64_t allocations = 0;  // calls of malloc under operator new in this 
 namespace outrider::http::h1 {
 namespace {
 
-// 450 bytes, ten fields, as a browser or a mesh client sends.
-const std::string kRequest =
-    "GET /api/v1/items/42?fields=name,price HTTP/1.1\r\n"
-    "Host: shop.example.test:8080\r\n"
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\n"
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9\r\n"
-    "Accept-Encoding: gzip, deflate, br\r\n"
-    "Accept-Language: en-GB,en;q=0.5\r\n"
-    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n"
-    "X-Request-Id: 6a2f1c0e-7b1d-4a51-9c40-1d7c0c6f2a10\r\n"
-    "X-Forwarded-For: 10.1.2.3\r\n"
-    "Cache-Control: no-cache\r\n"
-    "X-Tenant: blue\r\n"
-    "\r\n";
-const std::string kResponse =
-    "HTTP/1.1 200 OK\r\n"
-    "Server: nginx/1.22.1\r\n"
-    "Date: Wed, 25 Nov 2026 20:00:00 GMT\r\n"
-    "Content-Type: application/json\r\n"
-    "Content-Length: 1024\r\n"
-    "Last-Modified: Wed, 25 Nov 2026 19:00:00 GMT\r\n"
-    "ETag: \"6565f0a0-400\"\r\n"
-    "Cache-Control: max-age=60\r\n"
-    "Vary: Accept-Encoding\r\n"
-    "\r\n";
 const std::string kBody(1024, 'b');
 
 class Up final : public RequestSink, public ServerCodecSink {
@@ -123,118 +100,6 @@ void splitFields(benchmark::State& state, const Kernels* kernels) {
 BENCHMARK_CAPTURE(splitFields, scalar, &kScalarKernels);
 BENCHMARK_CAPTURE(splitFields, sse42, sse42Kernels());
 BENCHMARK_CAPTURE(splitFields, avx2, avx2Kernels());
-
-// Bytes in the buffer to a head in the arena, with the search for the end and the copy.
-void parseRequest(benchmark::State& state) {
-  const Settings settings;
-  Counters counters;
-  base::Buffer in;
-  HeadFinder finder;
-  const uint64_t before = allocations;
-  for (auto _ : state) {
-    in.append(std::string_view(kRequest));
-    base::Arena* arena = base::Arena::create();
-    finder.start();
-    if (finder.find(in, settings.max_head_bytes) != HeadFinder::Found::kEnd) std::abort();
-    char* const raw = takeHead(in, finder.size(), *arena);
-    auto* head = arena->make<RequestHead>(*arena);
-    Framing framing;
-    CodecError error;
-    if (!parseRequestHead(raw, finder.size(), settings, counters, "http", *head, framing, error)) std::abort();
-    benchmark::DoNotOptimize(head);
-    arena->unref();
-  }
-  state.counters["new"] = static_cast<double>(allocations - before) / static_cast<double>(state.iterations());
-  state.counters["bytes"] = static_cast<double>(kRequest.size());
-}
-BENCHMARK(parseRequest);
-
-// The part of the above that is not the parser's: a buffer that fills and drains, an arena that comes and goes.
-void parseBaseline(benchmark::State& state) {
-  base::Buffer in;
-  for (auto _ : state) {
-    in.append(std::string_view(kRequest));
-    base::Arena* arena = base::Arena::create();
-    benchmark::DoNotOptimize(arena->bytes(10));
-    in.drain(kRequest.size());
-    arena->unref();
-  }
-}
-BENCHMARK(parseBaseline);
-
-void parseResponse(benchmark::State& state) {
-  const Settings settings = Settings::upstream();
-  Counters counters;
-  base::Buffer in;
-  HeadFinder finder;
-  for (auto _ : state) {
-    in.append(std::string_view(kResponse));
-    base::Arena* arena = base::Arena::create();
-    finder.start();
-    if (finder.find(in, settings.max_head_bytes) != HeadFinder::Found::kEnd) std::abort();
-    char* const raw = takeHead(in, finder.size(), *arena);
-    auto* head = arena->make<ResponseHead>(*arena);
-    Framing framing;
-    CodecError error;
-    if (!parseResponseHead(raw, finder.size(), settings, counters, {}, *head, framing, error)) std::abort();
-    benchmark::DoNotOptimize(head);
-    arena->unref();
-  }
-  state.counters["bytes"] = static_cast<double>(kResponse.size());
-}
-BENCHMARK(parseResponse);
-
-struct ParsedRequest {
-  ParsedRequest() {
-    base::Buffer in;
-    in.append(std::string_view(kRequest));
-    char* const raw = takeHead(in, kRequest.size(), *arena);
-    Framing framing;
-    CodecError error;
-    Counters counters;
-    if (!parseRequestHead(raw, kRequest.size(), Settings(), counters, "http", head, framing, error)) std::abort();
-    // What a proxy changes.
-    head.headers.set(HeaderId::kForwardedFor, "10.1.2.3, 10.9.8.7");
-    head.headers.add(HeaderId::kForwardedProto, "http");
-    head.headers.add(HeaderId::kEnvoyExpectedRqTimeoutMs, "15000");
-  }
-  ~ParsedRequest() { arena->unref(); }
-  base::Arena* arena = base::Arena::create();
-  RequestHead head{*arena};
-};
-
-void encodeRequest(benchmark::State& state) {
-  ParsedRequest parsed;
-  base::Buffer out;
-  for (auto _ : state) {
-    if (!encodeRequestHead(parsed.head, false, OutBody::kNone, out)) std::abort();
-    if (out.size() > 8000) out.clear();
-  }
-}
-BENCHMARK(encodeRequest);
-
-void encodeResponse(benchmark::State& state) {
-  base::Arena* arena = base::Arena::create();
-  {
-    base::Buffer in;
-    in.append(std::string_view(kResponse));
-    char* const raw = takeHead(in, kResponse.size(), *arena);
-    ResponseHead head(*arena);
-    Framing framing;
-    CodecError error;
-    Counters counters;
-    if (!parseResponseHead(raw, kResponse.size(), Settings::upstream(), counters, {}, head, framing, error)) std::abort();
-    head.headers.set(HeaderId::kServer, "envoy");
-    head.headers.add(HeaderId::kEnvoyUpstreamServiceTime, "3");
-    base::Buffer out;
-    for (auto _ : state) {
-      if (!encodeResponseHead(head, Protocol::kHttp11, false, OutBody::kLength, ConnectionLine::kNone, out)) std::abort();
-      if (out.size() > 8000) out.clear();
-    }
-  }
-  arena->unref();
-}
-BENCHMARK(encodeResponse);
 
 // A request through a server codec, on through a client codec, and its 1 KiB answer back.
 void exchange(benchmark::State& state) {
