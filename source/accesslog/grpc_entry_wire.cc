@@ -158,7 +158,7 @@ void setCommon(const Entry& entry, const GrpcEntryFields& fields, data::AccessLo
   if (info.cluster != nullptr) out.set_upstream_cluster(info.cluster->observability_name);
   if (info.flags.any()) setFlags(info.flags, *out.mutable_response_flags());
   out.set_upstream_transport_failure_reason(str(info.upstream_transport_failure));
-  if (info.route != nullptr) out.set_route_name(info.route->name);
+  if (info.route != nullptr) out.set_route_name(std::string(info.route->name));
   out.set_upstream_request_attempt_count(info.attempts);
   out.set_stream_id(str(info.request_id));
   out.set_upstream_wire_bytes_sent(info.upstream_wire_sent);

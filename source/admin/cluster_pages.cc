@@ -62,7 +62,7 @@ void printText(const std::string& name, const upstream::ClusterManager::View& vi
     of("zone", host.zone);
     of("sub_zone", host.sub_zone);
     of("canary", "false");
-    of("priority", set.priority_of[i]);
+    of("priority", set.priorityOf(i));
     of("success_rate", "-1");
     of("local_origin_success_rate", "-1");
   }
@@ -116,7 +116,7 @@ void printMessage(const std::string& name, const upstream::ClusterManager::View&
                                                                       : HealthStatus::HEALTHY);
     status.set_weight(host.weight.load(std::memory_order_relaxed));
     status.set_hostname(host.hostname);
-    status.set_priority(set.priority_of[i]);
+    status.set_priority(set.priorityOf(i));
     auto& locality = *status.mutable_locality();
     locality.set_region(host.region);
     locality.set_zone(host.zone);

@@ -202,11 +202,14 @@ class Dump final {
       const upstream::HostSet& set = *entity.hosts();
       for (size_t i = 0; i < set.hosts.size(); ++i) {
         const upstream::Host& host = *set.hosts[i];
-        auto* group = groupOf(host, set.priority_of[i], out);
+        auto* group = groupOf(host, set.priorityOf(i), out);
         auto* one = group->add_lb_endpoints();
         printAddress(host.address, *one->mutable_endpoint()->mutable_address());
-        one->mutable_endpoint()->mutable_health_check_config()->set_port_value(host.endpoint.check_port);
-        one->mutable_endpoint()->mutable_health_check_config()->set_hostname(host.endpoint.check_hostname);
+        auto* check = one->mutable_endpoint()->mutable_health_check_config();
+        if (host.check != nullptr) {
+          check->set_port_value(host.check->port);
+          check->set_hostname(host.check->hostname);
+        }
         one->mutable_endpoint()->set_hostname(host.hostname);
         one->set_health_status(host.has(HealthFlag::kEdsDraining)              ? HealthStatus::DRAINING
                                : host.health() == upstream::Health::kUnhealthy ? HealthStatus::UNHEALTHY

@@ -34,8 +34,8 @@ class StatsPieces : public Pieces {
     if (phase_ == Phase::kTexts) {
       begin(out);
       if (query_.wants(StatsQuery::Type::kTexts)) {
-        for (const auto& [name, value] : store_.texts()) {
-          if (query_.takeName(name)) text(name, value, out);
+        for (const auto& [name, value] : store_.texts([this](const std::string& each) { return query_.takeName(each); })) {
+          text(name, value, out);
         }
       }
       phase_ = Phase::kNumbers;

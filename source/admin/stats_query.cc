@@ -43,18 +43,14 @@ std::string StatsQuery::parse(const Request& request) {
   return {};
 }
 
-GaugeRefresh::GaugeRefresh(const Sources& sources) : sources_(sources) {
-  sources.clusters.forEach([this](const std::string& name, const upstream::ClusterManager::View&) { names_.push_back(name); });
-}
-
 bool GaugeRefresh::step() {
   constexpr size_t kMost = 64;
   const Slice slice(sources_);
+  bool more = true;
   do {
-    const size_t end = std::min(names_.size(), at_ + kMost);
-    for (; at_ < end; ++at_) sources_.clusters.refreshGauges(names_[at_]);
-  } while (at_ < names_.size() && !slice.over());
-  return at_ < names_.size();
+    more = sources_.clusters.refreshGauges(at_, kMost);
+  } while (more && !slice.over());
+  return more;
 }
 
 }  // namespace outrider::admin

@@ -44,11 +44,10 @@ struct StatsQuery {
 // The gauges of circuit breakers follow on demand: brought up to date some clusters at a time, before any is read.
 class GaugeRefresh final {
  public:
-  explicit GaugeRefresh(const Sources& sources);
+  explicit GaugeRefresh(const Sources& sources) : sources_(sources) {}
   bool step();  // false: all are up to date
  private:
   const Sources& sources_;
-  std::vector<std::string> names_;
   size_t at_ = 0;
 };
 

@@ -3,10 +3,35 @@
 #include <charconv>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "source/base/absl_compat.h"
+#include "source/config/virtual_host.h"
 
 namespace outrider::config {
 namespace {
+
+using Path = RouteMatchSpec::Path;
+
+bool isGrpc(const http::RequestHead& head) {
+  constexpr std::string_view kType = "application/grpc";
+  const std::string_view type = head.headers.get(http::HeaderId::kContentType);
+  return type.substr(0, kType.size()) == kType && (type.size() == kType.size() || type[kType.size()] == '+');
+}
+
+// The first value of a query parameter, as it stands there; nullopt: absent.
+std::optional<std::string_view> queryValue(std::string_view path, std::string_view name) {
+  const size_t question = path.find('?');
+  if (question == std::string_view::npos) return std::nullopt;
+  std::string_view rest = path.substr(question + 1);
+  for (;;) {
+    const size_t end = rest.find('&');
+    const std::string_view pair = rest.substr(0, end);
+    const size_t equals = pair.find('=');
+    if (pair.substr(0, equals) == name) return equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
+    if (end == std::string_view::npos) return std::nullopt;
+    rest.remove_prefix(end + 1);
+  }
+}
 
 std::string_view queryOf(std::string_view path) {
   const size_t question = path.find('?');
@@ -35,52 +60,126 @@ std::string_view redirectHost(const http::RequestHead& head, std::string_view sc
 
 }  // namespace
 
+// ---- tests ----
+
+bool RouteTests::Query::matches(std::string_view path) const {
+  const auto value = queryValue(path, name);
+  if (string.has_value()) return value.has_value() && string->matches(*value);
+  return value.has_value() == present;
+}
+
+bool RouteTests::fractionHolds(const MatchContext& context) const {
+  return !fraction.has_value() || context.random % fraction->denominator < fraction->numerator;
+}
+
+bool RouteTests::tlsHolds(const MatchContext& context) const {
+  const bool presented = context.tls != nullptr && context.tls->peer_presented;
+  const bool validated = context.tls != nullptr && context.tls->peer_validated;
+  return (!tls_presented.has_value() || *tls_presented == presented) && (!tls_validated.has_value() || *tls_validated == validated);
+}
+
+bool RouteTests::hold(const http::RequestHead& head, const MatchContext& context) const {
+  if (grpc && !isGrpc(head)) return false;
+  if (!fractionHolds(context) || !tlsHolds(context)) return false;
+  for (const match::HeaderMatcher& header : headers) {
+    if (!header.matches(head)) return false;
+  }
+  for (const Query& test : query) {
+    if (!test.matches(head.path)) return false;
+  }
+  return true;
+}
+
+std::string RouteTests::why(const http::RequestHead& head, const MatchContext& context) const {
+  if (grpc && !isGrpc(head)) return "the request is not gRPC";
+  if (!fractionHolds(context)) return absl::StrCat("not in the fraction ", fraction->numerator, "/", fraction->denominator);
+  if (!tlsHolds(context)) return "the client's certificate is not as tls_context wants it";
+  for (const match::HeaderMatcher& header : headers) {
+    if (!header.matches(head)) return absl::StrCat(header.spec().str(), " does not hold");
+  }
+  for (const Query& test : query) {
+    if (!test.matches(head.path)) return absl::StrCat("query parameter ", test.name, " does not match");
+  }
+  return {};
+}
+
+bool CompiledRoute::matchesPath(std::string_view plain, bool connect) const {
+  if (path_kind_ == Path::kConnect) return connect;
+  if (connect) return false;
+  const auto equal = [this](std::string_view a, std::string_view b) { return case_sensitive_ ? a == b : http::equalsIgnoreCase(a, b); };
+  const auto begins = [&] { return plain.size() >= path_.size() && equal(plain.substr(0, path_.size()), path_); };
+  switch (path_kind_) {
+    case Path::kPrefix: return begins();
+    case Path::kExact: return equal(plain, path_);
+    case Path::kSeparatedPrefix: return begins() && (plain.size() == path_.size() || plain[path_.size()] == '/');
+    case Path::kRegex: return tests_->path->fullMatch(plain);
+    case Path::kConnect: return connect;
+  }
+  OUTRIDER_UNREACHABLE();
+}
+
+std::string CompiledRoute::why(const http::RequestHead& head, std::string_view plain, bool connect, const MatchContext& context) const {
+  if (!matchesPath(plain, connect)) {
+    RouteMatchSpec wanted;
+    wanted.kind = path_kind_;
+    wanted.path = path_;
+    wanted.case_sensitive = case_sensitive_;
+    return absl::StrCat("path '", std::string(plain), "' does not match ", wanted.str());
+  }
+  return tests_ == nullptr ? std::string() : tests_->why(head, context);
+}
+
+// ---- action ----
+
+const AttemptHeaders& CompiledRoute::virtualHost() const { return host_->attempts(); }
+
 const UpgradeSpec* CompiledRoute::upgrade(std::string_view type) const {
-  for (const UpgradeSpec& upgrade : spec->forward.upgrades) {
+  if (action_ != Action::kForward) return nullptr;
+  for (const UpgradeSpec& upgrade : forward().upgrades) {
     if (http::equalsIgnoreCase(upgrade.type, type)) return &upgrade;
   }
   return nullptr;
 }
 
 ClusterPick CompiledRoute::pick(const http::RequestHead& head, uint64_t random) const {
+  if (cluster_.valid()) return {cluster_, cluster_name_, -1};
+  if (action_ != Action::kForward) return {};
+  const ForwardPlan& plan = forwardPlan();
   const auto byHeader = [&](const http::FieldName& name) { return name.firstIn(head).value_or(std::string_view()); };
-  if (weighted_.empty()) {
-    if (cluster_.valid()) return {cluster_, spec->forward.cluster, -1};
-    return {ClusterId(), byHeader(cluster_header_), -1};
-  }
+  if (plan.weighted.empty()) return {ClusterId(), byHeader(plan.cluster_header), -1};
   uint64_t number = random;
-  if (!weight_header_.name().empty()) {
+  if (!plan.weight_header.name().empty()) {
     uint64_t given = 0;
-    const auto text = weight_header_.firstIn(head);
+    const auto text = plan.weight_header.firstIn(head);
     if (text.has_value() && absl::SimpleAtoi(base::toAbsl(*text), &given)) number = given;
   }
-  number %= total_weight_;
-  for (size_t i = 0; i < weighted_.size(); ++i) {
-    const Weighted& each = weighted_[i];
+  number %= plan.total_weight;
+  for (size_t i = 0; i < plan.weighted.size(); ++i) {
+    const ForwardPlan::Weighted& each = plan.weighted[i];
     if (number >= each.until) continue;
-    return {each.id, each.id.valid() ? std::string_view(each.spec->cluster) : byHeader(each.header), static_cast<int16_t>(i)};
+    return {each.id, each.id.valid() ? std::string_view(plan.spec.weighted[i].cluster) : byHeader(each.header), static_cast<int16_t>(i)};
   }
   OUTRIDER_UNREACHABLE();
 }
 
 std::string_view CompiledRoute::rewrittenPath(const http::RequestHead& head) const {
   const bool redirects = action() == Action::kRedirect;
-  const std::string& prefix = redirects ? spec->redirect.prefix_rewrite : spec->forward.prefix_rewrite;
+  if (!redirects && action() != Action::kForward) return {};
+  const std::string& prefix = redirects ? redirect().prefix_rewrite : forward().prefix_rewrite;
+  const match::Regex* regex = redirects ? redirectPlan().regex_rewrite.get() : forwardPlan().regex_rewrite.get();
   base::Arena& arena = head.headers.arena();
   const std::string_view path = head.path;
   const std::string_view query = queryOf(path);
   const std::string_view plain = path.substr(0, path.size() - query.size());
   std::string_view out;
   if (!prefix.empty()) {
-    using Path = RouteMatchSpec::Path;
-    const Path kind = spec->match.kind;
-    if (kind == Path::kConnect) return {};
-    const size_t matched =
-        kind == Path::kPrefix || kind == Path::kSeparatedPrefix ? std::min(spec->match.path.size(), plain.size()) : plain.size();
+    if (path_kind_ == Path::kConnect) return {};
+    const bool by_prefix = path_kind_ == Path::kPrefix || path_kind_ == Path::kSeparatedPrefix;
+    const size_t matched = by_prefix ? std::min(path_.size(), plain.size()) : plain.size();
     out = arena.concat(prefix, plain.substr(matched), query);
-  } else if (regex_rewrite_ != nullptr) {
-    const auto& rewrite = redirects ? spec->redirect.regex_rewrite : spec->forward.regex_rewrite;
-    out = arena.concat(regex_rewrite_->replaceAll(plain, rewrite->substitution, arena), query);
+  } else if (regex != nullptr) {
+    const auto& rewrite = redirects ? redirect().regex_rewrite : forward().regex_rewrite;
+    out = arena.concat(regex->replaceAll(plain, rewrite->substitution, arena), query);
   } else {
     return {};
   }
@@ -97,7 +196,7 @@ void CompiledRoute::rewritePath(http::RequestHead& head, bool keep_original) con
 
 void CompiledRoute::rewriteHost(http::RequestHead& head, std::string_view host, bool keep_original) const {
   if (host.empty()) return;
-  if (spec->forward.append_forwarded_host && !head.authority.empty()) {
+  if (forward().append_forwarded_host && !head.authority.empty()) {
     const std::string_view known = head.headers.get(http::HeaderId::kForwardedHost);
     const size_t comma = known.rfind(',');
     std::string_view last = comma == std::string_view::npos ? known : known.substr(comma + 1);
@@ -108,36 +207,51 @@ void CompiledRoute::rewriteHost(http::RequestHead& head, std::string_view host, 
   head.authority = head.headers.arena().copy(host);
 }
 
-void CompiledRoute::applyRequest(http::RequestHead& head, const ClusterPick& pick, const format::Input& input, bool keep_original) const {
-  const Weighted* weighted = pick.weighted >= 0 ? &weighted_[static_cast<size_t>(pick.weighted)] : nullptr;
-  // The cluster's own edits come first whatever the order of the others is, as in Envoy.
-  if (weighted != nullptr) weighted->request.apply(head.headers, input);
-  for (const HeaderEdit* edit : request_edits_) edit->apply(head.headers, input);
+template <class Apply>
+void CompiledRoute::edits(Apply&& apply) const {
+  // Of the route, its virtual host, the table; null: none.
+  const RouteExtras* of[] = {extras_.get(), host_->extras(), host_->rules().extras.get()};
+  const bool reversed = host_->rules().spec.most_specific_wins;
+  for (size_t i = 0; i < std::size(of); ++i) {
+    const RouteExtras* each = of[reversed ? std::size(of) - 1 - i : i];
+    if (each != nullptr) apply(*each);
+  }
+}
 
-  const ForwardSpec& forward = spec->forward;
+void CompiledRoute::applyRequest(http::RequestHead& head, const ClusterPick& pick, const format::Input& input, bool keep_original) const {
+  // The cluster's own edits come first whatever the order of the others is, as in Envoy.
+  if (pick.weighted >= 0) forwardPlan().weighted[static_cast<size_t>(pick.weighted)].request.apply(head.headers, input);
+  edits([&](const RouteExtras& each) { each.request.apply(head.headers, input); });
+  if (action_ != Action::kForward) {
+    rewritePath(head, keep_original);
+    return;
+  }
+  const ForwardPlan& plan = forwardPlan();
   // The cluster's own host comes first and leaves no trace, as in Envoy; the route's rewrites start from it.
-  if (weighted != nullptr && !weighted->spec->host_rewrite_literal.empty()) head.authority = weighted->spec->host_rewrite_literal;
+  if (pick.weighted >= 0) {
+    const std::string& own = plan.spec.weighted[static_cast<size_t>(pick.weighted)].host_rewrite_literal;
+    if (!own.empty()) head.authority = own;
+  }
   std::string_view host;
-  if (!forward.host_rewrite_literal.empty()) {
-    host = forward.host_rewrite_literal;
-  } else if (!host_rewrite_header_.name().empty()) {
-    const auto value = host_rewrite_header_.firstIn(head);
+  if (!plan.spec.host_rewrite_literal.empty()) {
+    host = plan.spec.host_rewrite_literal;
+  } else if (!plan.host_rewrite_header.name().empty()) {
+    const auto value = plan.host_rewrite_header.firstIn(head);
     if (value.has_value() && !value->empty()) host = *value;
-  } else if (host_rewrite_path_ != nullptr) {
-    host = host_rewrite_path_->replaceAll(head.pathWithoutQuery(), forward.host_rewrite_path->substitution, head.headers.arena());
+  } else if (plan.host_rewrite_path != nullptr) {
+    host = plan.host_rewrite_path->replaceAll(head.pathWithoutQuery(), plan.spec.host_rewrite_path->substitution, head.headers.arena());
   }
   rewriteHost(head, host, keep_original);
   rewritePath(head, keep_original);
 }
 
 void CompiledRoute::applyResponse(http::HeaderMap& headers, const ClusterPick& pick, const format::Input& input) const {
-  const Weighted* weighted = pick.weighted >= 0 ? &weighted_[static_cast<size_t>(pick.weighted)] : nullptr;
-  if (weighted != nullptr) weighted->response.apply(headers, input);
-  for (const HeaderEdit* edit : response_edits_) edit->apply(headers, input);
+  if (pick.weighted >= 0) forwardPlan().weighted[static_cast<size_t>(pick.weighted)].response.apply(headers, input);
+  edits([&](const RouteExtras& each) { each.response.apply(headers, input); });
 }
 
 std::string_view CompiledRoute::location(const http::RequestHead& head) const {
-  const RedirectSpec& to = spec->redirect;
+  const RedirectSpec& to = redirect();
   base::Arena& arena = head.headers.arena();
   const std::string_view scheme = to.https ? std::string_view("https") : !to.scheme.empty() ? std::string_view(to.scheme) : head.scheme;
   char port[8];
@@ -159,18 +273,29 @@ std::string_view CompiledRoute::location(const http::RequestHead& head) const {
   return arena.concat(arena.concat(scheme, "://"), host, arena.copy({port, port_size}), path);
 }
 
+namespace {
+
+CompiledRoute::Override find(std::string_view filter, const std::vector<FilterOverrideSpec>& list) {
+  for (const FilterOverrideSpec& each : list) {
+    if (each.filter == filter) return {each.parsed.get(), each.disabled, true};
+  }
+  return {};
+}
+
+}  // namespace
+
 CompiledRoute::Override CompiledRoute::overrideOf(std::string_view filter) const {
-  for (const FilterOverrideSpec* each : filters_) {
-    if (each->filter == filter) return {each->parsed.get(), each->disabled, true};
+  for (const RouteExtras* each : {extras_.get(), host_->extras(), host_->rules().extras.get()}) {
+    if (each == nullptr) continue;
+    if (const Override found = find(filter, each->filters); found.found) return found;
   }
   return {};
 }
 
 CompiledRoute::Override CompiledRoute::overrideOf(std::string_view filter, const ClusterPick& pick) const {
   if (pick.weighted >= 0) {
-    for (const FilterOverrideSpec& each : weighted_[static_cast<size_t>(pick.weighted)].spec->filters) {
-      if (each.filter == filter) return {each.parsed.get(), each.disabled, true};
-    }
+    const Override found = find(filter, forward().weighted[static_cast<size_t>(pick.weighted)].filters);
+    if (found.found) return found;
   }
   return overrideOf(filter);
 }

@@ -1,8 +1,12 @@
 // One route, compiled: what the router, the filters and the logs ask of the route that a request matched.
-// Thread: immutable, any. Lifetime: of its RouteTable, which the stream pins.
+// Small, since a mesh has a hundred thousand: texts are views, what routes have in common is shared (ForwardPlan), and what few
+// have stands behind one pointer. A new kind of match belongs in RouteTests, a new part of an action in the plan of its action,
+// anything else that few routes have in RouteExtras.
+// Thread: immutable, any. Lifetime: of its VirtualHost, which the tables that hold it keep; a stream pins its table.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +23,13 @@ namespace outrider::config {
 
 class VirtualHost;
 
+// What a match may depend on besides the head.
+struct MatchContext {
+  uint64_t random = 0;  // for runtime_fraction; the same number may pick the weighted cluster
+  bool secure = false;  // the client's connection is TLS
+  const stream::SecurityInfo* tls = nullptr;
+};
+
 // Where a request goes. With a header that names the cluster the id is unknown: look `name` up.
 struct ClusterPick {
   ClusterId id;
@@ -26,22 +37,91 @@ struct ClusterPick {
   int16_t weighted = -1;  // index in weighted_clusters
 };
 
+// What must hold of a request besides its path.
+struct RouteTests {
+  struct Query {
+    std::string name;
+    std::optional<match::StringMatcher> string;
+    bool present;
+    bool matches(std::string_view path) const;
+  };
+  std::shared_ptr<const match::Regex> path;  // of a route by regular expression
+  std::vector<match::HeaderMatcher> headers;
+  std::vector<Query> query;
+  std::optional<FractionSpec> fraction;
+  std::optional<bool> tls_presented, tls_validated;
+  bool grpc = false;
+
+  bool hold(const http::RequestHead& head, const MatchContext& context) const;
+  // Why they do not; empty: they do.
+  std::string why(const http::RequestHead& head, const MatchContext& context) const;
+
+ private:
+  bool fractionHolds(const MatchContext& context) const;
+  bool tlsHolds(const MatchContext& context) const;
+};
+
+// RouteAction without the one cluster it names, compiled. Routes with equal ones share it.
+struct ForwardPlan {
+  struct Weighted {
+    ClusterId id;
+    http::FieldName header;  // cluster_header
+    uint64_t until;          // sum of weights up to and with this one
+    HeaderEdit request, response;
+  };
+  ForwardSpec spec;  // `cluster` is empty
+  http::FieldName cluster_header, weight_header, host_rewrite_header;
+  std::vector<Weighted> weighted;  // in the order of spec.weighted
+  std::vector<ClusterId> mirrors;
+  uint64_t total_weight = 0;
+  std::shared_ptr<const match::Regex> regex_rewrite, host_rewrite_path;
+  std::vector<match::HeaderMatcher> retry_headers, retry_request_headers;
+};
+
+struct RedirectPlan {
+  RedirectSpec spec;
+  std::shared_ptr<const match::Regex> regex_rewrite;
+};
+
+struct RouteExtras {
+  HeaderEdit request, response;
+  std::vector<FilterOverrideSpec> filters;
+};
+
+// What its virtual host asks of every forwarded request.
+struct AttemptHeaders {
+  bool request_attempt_count = false;   // x-envoy-attempt-count towards the upstream
+  bool response_attempt_count = false;  // and towards the client
+};
+
 struct CompiledRoute final : stream::RouteInfo {
   using Action = RouteSpec::Action;
 
   // ---- what to do ----
-  Action action() const { return spec->action; }
-  const ForwardSpec& forward() const { return spec->forward; }     // kForward: timeouts, upgrades, mirrors, hash policies
-  const RedirectSpec& redirect() const { return spec->redirect; }  // kRedirect
-  const DirectSpec& direct() const { return spec->direct; }        // kDirect
-  const RetrySpec* retry() const { return spec->forward.retry.has_value() ? &*spec->forward.retry : nullptr; }
-  const std::vector<match::HeaderMatcher>& retryHeaders() const { return retry_headers_; }
-  const std::vector<match::HeaderMatcher>& retryRequestHeaders() const { return retry_request_headers_; }
-  const VirtualHostSpec& virtualHost() const { return *host_spec; }
+  Action action() const { return action_; }
+  const ForwardSpec& forward() const { return forwardPlan().spec; }  // kForward: timeouts, upgrades, mirrors, hash policies
+  const RedirectSpec& redirect() const { return redirectPlan().spec; }                          // kRedirect
+  const DirectSpec& direct() const { return *static_cast<const DirectSpec*>(plan_.get()); }  // kDirect
+  const RetrySpec* retry() const {
+    return action_ == Action::kForward && forward().retry.has_value() ? &*forward().retry : nullptr;
+  }
+  const std::vector<match::HeaderMatcher>& retryHeaders() const { return forwardPlan().retry_headers; }
+  const std::vector<match::HeaderMatcher>& retryRequestHeaders() const { return forwardPlan().retry_request_headers; }
+  const AttemptHeaders& virtualHost() const;
   // Null: the type is not named here (the connection manager decides).
   const UpgradeSpec* upgrade(std::string_view type) const;
 
   ClusterPick pick(const http::RequestHead& head, uint64_t random) const;
+  // Every cluster that it may go to, mirrors too.
+  template <class Take>
+  void forEachCluster(Take&& take) const {
+    if (action_ != Action::kForward) return;
+    if (cluster_.valid()) take(cluster_);
+    for (const ForwardPlan::Weighted& each : forwardPlan().weighted) {
+      if (each.id.valid()) take(each.id);
+    }
+    for (const ClusterId mirror : forwardPlan().mirrors) take(mirror);
+  }
 
   // ---- edits; `pick` is what pick() gave ----
   // Request headers, then host, then path, as Envoy; bytes go to the head's arena. `keep_original`: leave
@@ -63,35 +143,37 @@ struct CompiledRoute final : stream::RouteInfo {
   Override overrideOf(std::string_view filter) const;
   Override overrideOf(std::string_view filter, const ClusterPick& pick) const;
 
-  const RouteSpec* spec = nullptr;
-  const VirtualHostSpec* host_spec = nullptr;
-  uint32_t index = 0;  // in its virtual host
+  // ---- does it match ----
+  bool matchesPath(std::string_view plain, bool connect) const;
+  bool matchesRest(const http::RequestHead& head, const MatchContext& context) const {
+    return tests_ == nullptr || tests_->hold(head, context);
+  }
+  // Why it does not; empty: it does.
+  std::string why(const http::RequestHead& head, std::string_view plain, bool connect, const MatchContext& context) const;
+  RouteMatchSpec::Path pathKind() const { return path_kind_; }
+  std::string_view path() const { return path_; }  // or the pattern
+  bool caseSensitive() const { return case_sensitive_; }
 
  private:
-  friend class RouteTable;
-  friend class RouteCompiler;
-  struct Weighted {
-    ClusterId id;
-    const ClusterWeightSpec* spec;
-    http::FieldName header;  // cluster_header
-    uint64_t until;          // sum of weights up to and with this one
-    HeaderEdit request, response;
-  };
+  friend class HostCompiler;
+  const ForwardPlan& forwardPlan() const { return *static_cast<const ForwardPlan*>(plan_.get()); }
+  const RedirectPlan& redirectPlan() const { return *static_cast<const RedirectPlan*>(plan_.get()); }
   void rewritePath(http::RequestHead& head, bool keep_original) const;
   std::string_view rewrittenPath(const http::RequestHead& head) const;
+  // Applies route's, virtual host's and table's edits in the configured order.
+  template <class Apply>
+  void edits(Apply&& apply) const;
 
+  std::string_view path_;
+  std::string_view cluster_name_;  // the name table's
+  const VirtualHost* host_ = nullptr;
+  std::shared_ptr<const void> plan_;  // ForwardPlan, RedirectPlan or DirectSpec, by action_
+  std::unique_ptr<const RouteTests> tests_;
+  std::unique_ptr<const RouteExtras> extras_;
   ClusterId cluster_;
-  http::FieldName cluster_header_;
-  std::vector<Weighted> weighted_;
-  uint64_t total_weight_ = 0;
-  http::FieldName weight_header_;
-  http::FieldName host_rewrite_header_;
-  std::shared_ptr<const match::Regex> regex_rewrite_;  // of forward or redirect
-  std::shared_ptr<const match::Regex> host_rewrite_path_;
-  std::vector<match::HeaderMatcher> retry_headers_, retry_request_headers_;
-  std::vector<const HeaderEdit*> request_edits_, response_edits_;  // route, virtual host, table; reversed if so configured
-  HeaderEdit request_, response_;
-  std::vector<const FilterOverrideSpec*> filters_;  // most specific first
+  Action action_ = Action::kForward;
+  RouteMatchSpec::Path path_kind_ = RouteMatchSpec::Path::kPrefix;
+  bool case_sensitive_ = true;
 };
 
 }  // namespace outrider::config

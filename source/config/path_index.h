@@ -6,12 +6,15 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "source/match/regex.h"
 
 namespace outrider::config {
@@ -24,19 +27,16 @@ struct ViewEqual {
   using is_transparent = void;
   bool operator()(std::string_view a, std::string_view b) const { return a == b; }
 };
-template <class V>
-using ViewMap = absl::flat_hash_map<std::string, V, ViewHash, ViewEqual>;
 
 class PathIndex final {
  public:
-  // Call in ascending order of route.
+  // Call in ascending order of route; the texts outlive this, but those of routes that ignore case, which are copied. build() ends it.
   void addExact(std::string_view path, uint32_t route, bool case_sensitive = true) {
-    const std::string key = case_sensitive ? std::string(path) : lowered(path);
-    (case_sensitive ? exact_ : folded_exact_)[key].push_back(route);
+    (case_sensitive ? exact_ : folded_exact_).add(case_sensitive ? path : lowered(path), route);
   }
   void addPrefix(std::string_view prefix, uint32_t route, bool case_sensitive = true) {
     if (case_sensitive) {
-      nodeAt(*root_, prefix).prefixes.push_back(route);
+      nodeAt(root_, prefix).prefixes.push_back(route);
       return;
     }
     if (folded_root_ == nullptr) folded_root_ = std::make_unique<Node>();
@@ -65,14 +65,37 @@ class PathIndex final {
   static constexpr size_t kMostRegexesAlone = 8;
 
  private:
-  struct Node {
-    std::string label;                            // bytes from its parent to here
-    std::vector<std::unique_ptr<Node>> children;  // by first byte of their label, ascending
-    std::vector<uint8_t> first;                   // those bytes
-    std::vector<uint32_t> prefixes;
-    std::vector<uint32_t> regexes;
-    std::vector<std::string> patterns;
+  struct Regexes {
+    std::vector<uint32_t> routes;
+    std::vector<std::string_view> patterns;
     std::unique_ptr<match::RegexSet> set;
+  };
+  struct Node {
+    std::string_view label;      // bytes from its parent to here
+    std::vector<Node> children;  // by first byte of their label, ascending
+    absl::InlinedVector<uint32_t, 2> prefixes;
+    std::unique_ptr<Regexes> regexes;
+  };
+  // Routes by the whole path: those of one path stand side by side.
+  class Exact final {
+   public:
+    struct Range {
+      uint32_t begin = 0, end = 0;
+    };
+    void add(std::string_view path, uint32_t route) { adding_.emplace_back(path, route); }
+    void build();
+    bool empty() const { return ranges_.empty(); }
+    // An empty range: no route of that path.
+    std::pair<const uint32_t*, const uint32_t*> find(std::string_view path) const {
+      const auto at = ranges_.find(path);
+      if (at == ranges_.end()) return {nullptr, nullptr};
+      return {routes_.data() + at->second.begin, routes_.data() + at->second.end};
+    }
+
+   private:
+    std::vector<std::pair<std::string_view, uint32_t>> adding_;
+    std::vector<uint32_t> routes_;
+    absl::flat_hash_map<std::string_view, Range, ViewHash, ViewEqual> ranges_;
   };
   struct Source {
     const uint32_t* at;
@@ -84,21 +107,26 @@ class PathIndex final {
     std::array<Source, kMost> of;
     size_t count = 0;
     bool full() const { return count == kMost; }
-    void add(const std::vector<uint32_t>& list, bool known = false) {
-      if (!list.empty()) of[count++] = {list.data(), list.data() + list.size(), known};
+    void add(const uint32_t* begin, const uint32_t* end, bool known = false) {
+      if (begin != end) of[count++] = {begin, end, known};
+    }
+    template <class List>
+    void add(const List& list, bool known = false) {
+      add(list.data(), list.data() + list.size(), known);
     }
   };
   // Per thread; kept for its memory, so that matching allocates nothing.
   struct Scratch;
-  static std::string lowered(std::string_view text);
+  std::string_view lowered(std::string_view text);  // a copy that lives as long as this
   static Node& nodeAt(Node& root, std::string_view prefix);
   void collect(std::string_view path, Sources& out) const;
   // False: `out` is full.
   static bool walk(const Node& root, std::string_view path, Sources& out, Scratch& scratch);
   void buildSets(Node& node);
 
-  ViewMap<std::vector<uint32_t>> exact_, folded_exact_;
-  std::unique_ptr<Node> root_ = std::make_unique<Node>();
+  Exact exact_, folded_exact_;
+  Node root_;
+  std::deque<std::string> lowered_;
   std::unique_ptr<Node> folded_root_;  // null: no prefix ignores case
   std::vector<uint32_t> always_;
   std::vector<uint32_t> every_prefix_;  // all routes of the tries, for paths that cross more nodes than Sources holds

@@ -50,7 +50,7 @@ void Problems::add(std::string_view value, std::string_view what, std::string_vi
 void Problems::unsupported(std::string_view field) {
   const Scope scope(*this, field, kField);
   std::string at = path();
-  if (std::find(unsupported_.begin(), unsupported_.end(), at) == unsupported_.end()) unsupported_.push_back(std::move(at));
+  if (known_unsupported_.insert(at).second) unsupported_.push_back(std::move(at));
 }
 
 std::string Problems::str(std::string_view separator) const {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
+
 namespace outrider::config {
 
 struct Problem {
@@ -78,7 +80,8 @@ class Problems final {
   };
   std::vector<Step> steps_;
   std::vector<Problem> list_;
-  std::vector<std::string> unsupported_;
+  std::vector<std::string> unsupported_;                    // in the order of their reports
+  absl::flat_hash_set<std::string> known_unsupported_;  // the same
   const Locator* locator_ = nullptr;
 };
 

@@ -362,7 +362,7 @@ void RouteParts::direct(const route::DirectResponseAction& in, DirectSpec& out) 
   else if (in.body().specifier_case() == core::DataSource::kInlineBytes)
     out.body = in.body().inline_bytes();
   else
-    out.body = readDataSource(in.body(), problems).bytes;
+    read_files = true, out.body = readDataSource(in.body(), problems).bytes;
   if (out.body.size() > most_direct_bytes) {
     problems.add(std::to_string(out.body.size()) + " bytes", "is larger than max_direct_response_body_size_bytes",
                  absl::StrCat("at most ", most_direct_bytes, " bytes"));

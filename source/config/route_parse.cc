@@ -1,8 +1,12 @@
 #include "source/config/route_parse.h"
 
-#include <map>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <deque>
 #include <set>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "envoy/config/route/v3/scoped_route.pb.h"
@@ -146,49 +150,61 @@ namespace {
 
 class TableParser {
  public:
-  TableParser(const route::RouteConfiguration& in, Problems& problems, const OverrideParser& overrides)
-      : in_(in), problems_(problems), parts_{problems, overrides} {}
+  TableParser(Problems& problems, const OverrideParser& overrides) : problems_(problems), parts_{problems, overrides} {}
 
-  RouteTableSpec run() {
-    reportOthers(in_,
+  // All but the virtual hosts.
+  RouteTableSpec rules(const route::RouteConfiguration& in) {
+    reportOthers(in,
                  {"name", "virtual_hosts", "internal_only_headers", "response_headers_to_add", "response_headers_to_remove",
                   "request_headers_to_add", "request_headers_to_remove", "validate_clusters", "most_specific_header_mutations_wins",
                   "max_direct_response_body_size_bytes", "ignore_port_in_host_matching", "vhost_header", "typed_per_filter_config"},
                  problems_, {"vhds", "ignore_path_parameters_in_path_matching"});
-    out_.name = in_.name();
-    if (in_.has_max_direct_response_body_size_bytes()) parts_.most_direct_bytes = in_.max_direct_response_body_size_bytes().value();
-    if (in_.has_validate_clusters()) out_.validate_clusters = in_.validate_clusters().value();
-    out_.most_specific_wins = in_.most_specific_header_mutations_wins();
-    out_.ignore_port = in_.ignore_port_in_host_matching();
-    out_.vhost_header = absl::AsciiStrToLower(in_.vhost_header());
-    if (!out_.vhost_header.empty() && !isHeaderName(out_.vhost_header))
-      problems_.addAt("vhost_header", in_.vhost_header(), "is no header name");
-    for (int i = 0; i < in_.internal_only_headers_size(); ++i) {
+    RouteTableSpec out;
+    out.name = in.name();
+    if (in.has_max_direct_response_body_size_bytes()) parts_.most_direct_bytes = in.max_direct_response_body_size_bytes().value();
+    if (in.has_validate_clusters()) out.validate_clusters = in.validate_clusters().value();
+    out.most_specific_wins = in.most_specific_header_mutations_wins();
+    out.ignore_port = in.ignore_port_in_host_matching();
+    out.vhost_header = absl::AsciiStrToLower(in.vhost_header());
+    if (!out.vhost_header.empty() && !isHeaderName(out.vhost_header))
+      problems_.addAt("vhost_header", in.vhost_header(), "is no header name");
+    for (int i = 0; i < in.internal_only_headers_size(); ++i) {
       const auto at = problems_.element("internal_only_headers", static_cast<size_t>(i));
-      const std::string& name = in_.internal_only_headers(i);
+      const std::string& name = in.internal_only_headers(i);
       if (!isHeaderName(name))
         problems_.add(name, "is no header name");
       else
-        out_.internal_only_headers.push_back(absl::AsciiStrToLower(name));
+        out.internal_only_headers.push_back(absl::AsciiStrToLower(name));
     }
-    parts_.edits(in_, out_.request, out_.response);
-    parts_.filters(in_.typed_per_filter_config(), out_.filters);
-    out_.hosts.reserve(static_cast<size_t>(in_.virtual_hosts_size()));
-    for (int i = 0; i < in_.virtual_hosts_size(); ++i) {
-      const auto at = problems_.element("virtual_hosts", static_cast<size_t>(i));
-      host(in_.virtual_hosts(i));
-    }
-    return std::move(out_);
+    parts_.edits(in, out.request, out.response);
+    parts_.filters(in.typed_per_filter_config(), out.filters);
+    return out;
   }
 
+  // At the host's path.
+  VirtualHostSpec host(const route::VirtualHost& in) {
+    VirtualHostSpec out;
+    host(in, out);
+    return out;
+  }
+  // A host that was made before, and outlives this, has its domains too.
+  void take(const VirtualHost& host) {
+    for (size_t i = 0; i < host.domains().size(); ++i) {
+      const auto at = problems_.element("domains", i);
+      own(host.domains()[i], host.domains()[i], host.name());
+    }
+  }
+  void expect(size_t domains) { domains_.reserve(domains); }
+  bool readFiles() const { return parts_.read_files; }
+  void forgetFiles() { parts_.read_files = false; }
+
  private:
-  void host(const route::VirtualHost& in) {
+  void host(const route::VirtualHost& in, VirtualHostSpec& out) {
     reportOthers(in,
                  {"name", "domains", "routes", "require_tls", "request_headers_to_add", "request_headers_to_remove",
                   "response_headers_to_add", "response_headers_to_remove", "typed_per_filter_config", "retry_policy",
                   "include_request_attempt_count", "include_attempt_count_in_response"},
                  problems_, {"matcher", "retry_policy_typed_config"});
-    VirtualHostSpec& out = out_.hosts.emplace_back();
     out.name = in.name();
     if (out.name.empty()) problems_.addAt("name", {}, "is empty");
     if (in.domains().empty()) problems_.addAt("domains", {}, "is empty", "at least one domain, '*' for any");
@@ -239,13 +255,16 @@ class TableParser {
       problems_.add(in, "has two wildcards", "a '*' at its start or at its end");
       return;
     }
-    const auto [it, fresh] = domains_.emplace(lower, out.name);
+    if (own(in, texts_.emplace_back(lower), texts_.emplace_back(out.name))) out.domains.push_back(std::move(lower));
+  }
+
+  bool own(std::string_view as_given, std::string_view lower, std::string_view host) {
+    const auto [it, fresh] = domains_.emplace(lower, host);
     if (!fresh) {
-      problems_.add(in,
-                    absl::StrCat("is a domain of virtual host '", it->second, "' already; domains are unique in a route configuration"));
-      return;
+      problems_.add(as_given,
+                    absl::StrCat("is a domain of virtual host '", std::string(it->second), "' already; domains are unique in a route configuration"));
     }
-    out.domains.push_back(std::move(lower));
+    return fresh;
   }
 
   void oneRoute(const route::Route& in, RouteSpec& out) {
@@ -289,28 +308,164 @@ class TableParser {
     }
   }
 
-  const route::RouteConfiguration& in_;
   Problems& problems_;
   RouteParts parts_;
-  RouteTableSpec out_;
-  std::map<std::string, std::string> domains_;  // whose it is
+  absl::flat_hash_map<std::string_view, std::string_view> domains_;  // whose it is
+  std::deque<std::string> texts_;                                    // of hosts that are not made yet
 };
+
+// The bytes of a RouteConfiguration: its virtual hosts apart from all else.
+struct Slices {
+  std::vector<std::string_view> hosts;
+  std::string rest;
+};
+
+// False: no protobuf message.
+bool slice(std::string_view bytes, Slices& out) {
+  using google::protobuf::internal::WireFormatLite;
+  google::protobuf::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()), static_cast<int>(bytes.size()));
+  constexpr uint32_t kHost =
+      GOOGLE_PROTOBUF_WIRE_FORMAT_MAKE_TAG(route::RouteConfiguration::kVirtualHostsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+  for (;;) {
+    const auto start = static_cast<size_t>(in.CurrentPosition());
+    const uint32_t tag = in.ReadTag();
+    if (tag == 0) return start == bytes.size();
+    if (tag == kHost) {
+      uint32_t size = 0;
+      if (!in.ReadVarint32(&size)) return false;
+      const auto at = static_cast<size_t>(in.CurrentPosition());
+      if (size > bytes.size() - at || !in.Skip(static_cast<int>(size))) return false;
+      out.hosts.push_back(bytes.substr(at, size));
+      continue;
+    }
+    if (!WireFormatLite::SkipField(&in, tag)) return false;
+    out.rest += bytes.substr(start, static_cast<size_t>(in.CurrentPosition()) - start);
+  }
+}
+
+// Finds hosts of the version before. Most stand where they stood, or a few places on.
+class Before {
+ public:
+  explicit Before(const RouteTable* table) : table_(table) {}
+  std::shared_ptr<const VirtualHost> find(const Digest& digest) {
+    if (table_ == nullptr) return nullptr;
+    const RouteTable::Hosts& hosts = table_->hosts();
+    if (next_ < hosts.size() && hosts[next_]->digest() == digest) return usable(next_);
+    if (places_.empty()) {
+      places_.reserve(hosts.size());
+      for (size_t i = 0; i < hosts.size(); ++i) places_.emplace(hosts[i]->digest().low, i);
+    }
+    const auto at = places_.find(digest.low);
+    if (at == places_.end() || hosts[at->second]->digest() != digest) {
+      ++next_;  // this one changed
+      return nullptr;
+    }
+    return usable(at->second);
+  }
+
+ private:
+  std::shared_ptr<const VirtualHost> usable(size_t at) {
+    next_ = at + 1;
+    const auto& host = table_->hosts()[at];
+    return host->reusable() ? host : nullptr;
+  }
+  const RouteTable* table_;
+  size_t next_ = 0;
+  absl::flat_hash_map<uint64_t, size_t> places_;
+};
+
+std::shared_ptr<const RouteTable> assemble(std::shared_ptr<const TableRules> rules, RouteTable::Hosts hosts, const HostCompiler& compiler,
+                                           Problems& problems) {
+  if (!compiler.status().ok()) {
+    problems.add(base::toStd(compiler.status().message()));
+    return nullptr;
+  }
+  auto table = RouteTable::assemble(std::move(rules), std::move(hosts), compiler.plans());
+  if (table.ok()) return *std::move(table);
+  problems.add(base::toStd(table.status().message()));
+  return nullptr;
+}
 
 }  // namespace
 
 RouteTableSpec parseRoutes(const route::RouteConfiguration& in, Problems& problems, const OverrideParser& overrides) {
-  return TableParser(in, problems, overrides).run();
+  TableParser parser(problems, overrides);
+  RouteTableSpec out = parser.rules(in);
+  for (int i = 0; i < in.virtual_hosts_size(); ++i) {
+    const auto at = problems.element("virtual_hosts", static_cast<size_t>(i));
+    out.hosts.push_back(parser.host(in.virtual_hosts(i)));
+  }
+  return out;
 }
 
 std::shared_ptr<const RouteTable> parseRouteTable(const route::RouteConfiguration& in, ParseContext& context,
                                                   const OverrideParser& overrides) {
-  const size_t before = context.problems.size();
-  RouteTableSpec spec = parseRoutes(in, context.problems, overrides);
-  if (context.problems.size() != before) return nullptr;
-  auto table = RouteTable::compile(std::move(spec), context.names);
-  if (table.ok()) return *std::move(table);
-  context.problems.add(base::toStd(table.status().message()));
-  return nullptr;
+  const size_t found = context.problems.size();
+  TableParser parser(context.problems, overrides);
+  HostCompiler compiler(context.names);
+  const auto rules = compiler.rules(parser.rules(in));
+  RouteTable::Hosts hosts;
+  hosts.reserve(static_cast<size_t>(in.virtual_hosts_size()));
+  for (int i = 0; i < in.virtual_hosts_size(); ++i) {
+    const auto at = context.problems.element("virtual_hosts", static_cast<size_t>(i));
+    VirtualHostSpec spec = parser.host(in.virtual_hosts(i));
+    if (context.problems.size() == found) hosts.push_back(compiler.host(std::move(spec), rules, {}));
+  }
+  if (context.problems.size() != found) return nullptr;
+  return assemble(rules, std::move(hosts), compiler, context.problems);
+}
+
+std::shared_ptr<const RouteTable> readRouteTable(std::string_view bytes, const Checker& checker, const RouteTable* before,
+                                                 ParseContext& context, const OverrideParser& overrides) {
+  Problems& problems = context.problems;
+  const size_t found = problems.size();
+  Slices slices;
+  route::RouteConfiguration rest;
+  if (!slice(bytes, slices) || !rest.ParseFromString(slices.rest)) {
+    problems.add("cannot be decoded");
+    return nullptr;
+  }
+  TableParser parser(problems, overrides);
+  HostCompiler compiler(context.names);
+  if (!checker.check(rest, slices.rest, problems)) return nullptr;  // what hosts are held against is not known
+  const Digest digest = Digest::of(slices.rest);
+  // What hosts keep of the table is equal then; what the table leaves without effect is reported again.
+  const bool same_rules = before != nullptr && before->rules()->digest == digest;
+  RouteTableSpec spec = parser.rules(rest);
+  std::shared_ptr<const TableRules> rules = same_rules ? before->rules() : compiler.rules(std::move(spec), digest);
+  parser.expect(slices.hosts.size());
+  if (same_rules) compiler.know(before->plans());
+  Before known(same_rules ? before : nullptr);
+  RouteTable::Hosts hosts;
+  hosts.reserve(slices.hosts.size());
+  route::VirtualHost message;
+  for (size_t i = 0; i < slices.hosts.size(); ++i) {
+    const auto at = problems.element("virtual_hosts", i);
+    HostCompiler::Origin origin{Digest::of(slices.hosts[i])};
+    if (auto host = known.find(origin.digest)) {
+      for (const std::string& path : host->unsupported()) problems.unsupported(path);
+      parser.take(*host);
+      hosts.push_back(std::move(host));
+      continue;
+    }
+    if (!message.ParseFromArray(slices.hosts[i].data(), static_cast<int>(slices.hosts[i].size()))) {
+      problems.add("cannot be decoded");
+      continue;
+    }
+    const size_t unsupported = problems.unsupportedPaths().size();
+    if (!checker.check(message, slices.hosts[i], problems)) continue;
+    parser.forgetFiles();
+    VirtualHostSpec made = parser.host(message);
+    if (problems.size() != found) continue;
+    origin.reusable = !parser.readFiles();
+    const size_t prefix = problems.path().size() + 1;
+    for (size_t j = unsupported; j < problems.unsupportedPaths().size(); ++j) {
+      origin.unsupported.push_back(problems.unsupportedPaths()[j].substr(prefix));
+    }
+    hosts.push_back(compiler.host(std::move(made), rules, std::move(origin)));
+  }
+  if (problems.size() != found) return nullptr;
+  return assemble(std::move(rules), std::move(hosts), compiler, problems);
 }
 
 // ---- scopes ----

@@ -9,6 +9,7 @@
 #include "source/config/extension.h"
 #include "source/config/problems.h"
 #include "source/config/route_spec.h"
+#include "source/config/validate.h"
 
 namespace google::protobuf {
 class Any;
@@ -33,9 +34,14 @@ using OverrideParser =
 RouteTableSpec parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, Problems& problems,
                            const OverrideParser& overrides = {});
 
-// The same, compiled; null after a problem.
+// The same, compiled; null after a problem. Hosts are compiled one by one: there is never a spec of the whole table.
 std::shared_ptr<const RouteTable> parseRouteTable(const envoy::config::route::v3::RouteConfiguration& in, ParseContext& context,
                                                   const OverrideParser& overrides = {});
+
+// From its bytes, checked too. What has the bytes that it had in `before` (the version that serves, may be null) is taken over: a
+// change of one virtual host among many decodes, checks and compiles that one.
+std::shared_ptr<const RouteTable> readRouteTable(std::string_view bytes, const Checker& checker, const RouteTable* before,
+                                                 ParseContext& context, const OverrideParser& overrides = {});
 
 // An inline table of a scope is not part of the spec: parse it with parseRouteTable().
 ScopeSpec parseScope(const envoy::config::route::v3::ScopedRouteConfiguration& in, Problems& problems);

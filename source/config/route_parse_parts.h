@@ -17,6 +17,7 @@ struct RouteParts {
   const OverrideParser& overrides;
   uint32_t most_direct_bytes = 4096;
   const RetrySpec* host_retry = nullptr;  // of the virtual host at hand
+  bool read_files = false;                // what was read depends on more than the message
 
   using HeaderOptions = google::protobuf::RepeatedPtrField<envoy::config::core::v3::HeaderValueOption>;
   using Names = google::protobuf::RepeatedPtrField<std::string>;

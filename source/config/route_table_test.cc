@@ -1,5 +1,7 @@
 #include "source/config/route_table.h"
 
+#include <deque>
+
 #include <gtest/gtest.h>
 
 #include "source/config/path_index.h"
@@ -41,7 +43,7 @@ class RouteTableTest : public testing::Test {
     const CompiledRoute* route = table_->match(head_, context_);
     const auto why = table_->explain(head_, context_);
     EXPECT_EQ(why.winner, route) << authority << path;  // one truth
-    return route == nullptr ? "-" : route->name;
+    return route == nullptr ? "-" : std::string(route->name);
   }
   // The only route of the table, as request edit.
   void apply(std::string_view path) {
@@ -257,11 +259,13 @@ TEST(PathIndex, TheLastOfManyRoutesIsTheFirstCandidate) {
     return count;
   };
   const auto path = [](uint32_t i) { return "/Service/" + std::to_string(i) + "/api"; };
+  std::deque<std::string> texts;  // an index keeps views
+  const auto text = [&texts](std::string of) -> const std::string& { return texts.emplace_back(std::move(of)); };
   for (const bool sensitive : {true, false}) {
     PathIndex exact, prefix;
     for (uint32_t i = 0; i < kRoutes; ++i) {
-      exact.addExact(path(i), i, sensitive);
-      prefix.addPrefix(path(i) + "/", i, sensitive);
+      exact.addExact(text(path(i)), i, sensitive);
+      prefix.addPrefix(text(path(i) + "/"), i, sensitive);
     }
     exact.build();
     prefix.build();
@@ -270,8 +274,8 @@ TEST(PathIndex, TheLastOfManyRoutesIsTheFirstCandidate) {
     EXPECT_EQ(tries(prefix, asked + "/x", kRoutes - 1), 1u);
   }
   PathIndex own, shared;  // a literal prefix each; all behind one prefix
-  for (uint32_t i = 0; i < kRoutes; ++i) own.addRegex(path(i) + "/[a-z]+", i);
-  for (uint32_t i = 0; i < 1000; ++i) shared.addRegex("/[^/]+" + path(i), i);
+  for (uint32_t i = 0; i < kRoutes; ++i) own.addRegex(text(path(i) + "/[a-z]+"), i);
+  for (uint32_t i = 0; i < 1000; ++i) shared.addRegex(text("/[^/]+" + path(i)), i);
   own.build();
   shared.build();
   EXPECT_EQ(tries(own, path(kRoutes - 1) + "/x", kRoutes - 1), 1u);

@@ -97,6 +97,41 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
   bool unwatched_ = false;
 };
 
+// ---- one socket of several ----
+
+// Knows by which socket a connection came, and so its own address without asking the kernel; only wildcards have to ask.
+class ActiveListener::Door final : private net::AcceptSink {
+ public:
+  Door(ActiveListener& owner, std::shared_ptr<net::ListenSocket> socket)
+      : owner_(owner),
+        socket_(std::move(socket)),
+        acceptor_(owner.worker_.loop, socket_->fd(owner.worker_.slot - 1), socket_->shared(), *this) {
+    acceptor_.setMostPerTurn(owner.version_->most_accepts);
+  }
+  void stop(bool take_queue) {
+    if (take_queue) {
+      acceptor_.drainQueue();
+    } else {
+      acceptor_.stop();
+    }
+  }
+
+ private:
+  void onAccepted(int fd, const base::Address& remote) override { owner_.onAccepted(fd, localOf(fd), remote); }
+  void onAcceptFailed(int) override { owner_.version_->stats.inc(ListenerStat::kCxEmfile); }
+  base::Address localOf(int fd) const {
+    const base::Address& bound = socket_->local();
+    sockaddr_storage own;
+    socklen_t size = sizeof own;
+    if (!bound.isAny() || ::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) != 0) return bound;
+    return base::Address::fromSockaddr(reinterpret_cast<sockaddr*>(&own), size);
+  }
+
+  ActiveListener& owner_;
+  const std::shared_ptr<net::ListenSocket> socket_;
+  net::Acceptor acceptor_;
+};
+
 // ---- the listener ----
 
 struct ActiveListener::OldChains {
@@ -159,24 +194,12 @@ void ActiveListener::apply(ListenerVersionRef version, base::Nanos drain_time, D
 
 void ActiveListener::listen(std::vector<std::shared_ptr<net::ListenSocket>> sockets) {
   stopListening(true);
-  sockets_ = std::move(sockets);
-  for (const auto& socket : sockets_) {
-    acceptors_.push_back(std::make_unique<net::Acceptor>(worker_.loop, socket->fd(worker_.slot - 1), socket->shared(),
-                                                         static_cast<net::AcceptSink&>(*this)));
-    acceptors_.back()->setMostPerTurn(version_->most_accepts);
-  }
+  for (auto& socket : sockets) doors_.push_back(std::make_unique<Door>(*this, std::move(socket)));
 }
 
 void ActiveListener::stopListening(bool take_queue) {
-  for (const auto& acceptor : acceptors_) {
-    if (take_queue) {
-      acceptor->drainQueue();
-    } else {
-      acceptor->stop();
-    }
-  }
-  acceptors_.clear();
-  sockets_.clear();
+  for (const auto& door : doors_) door->stop(take_queue);
+  doors_.clear();
 }
 
 void ActiveListener::drainAll() {
@@ -191,16 +214,7 @@ void ActiveListener::closeAll() {
   for (const auto& old : old_chains_) old->close();
 }
 
-base::Address ActiveListener::localOf(int fd) const {
-  // A listener on one address knows it; only wildcards have to ask.
-  if (sockets_.size() == 1 && !sockets_[0]->local().isAny()) return sockets_[0]->local();
-  sockaddr_storage own;
-  socklen_t size = sizeof own;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) != 0) return sockets_.empty() ? base::Address() : sockets_[0]->local();
-  return base::Address::fromSockaddr(reinterpret_cast<sockaddr*>(&own), size);
-}
-
-void ActiveListener::onAccepted(int fd, const base::Address& remote) {
+void ActiveListener::onAccepted(int fd, const base::Address& local, const base::Address& remote) {
   const uint64_t limit = limit_.limit.load(std::memory_order_relaxed);
   if (limit_.active.fetch_add(1, std::memory_order_relaxed) >= limit && limit > 0) {
     version_->stats.inc(ListenerStat::kGlobalCxOverflow);
@@ -211,7 +225,6 @@ void ActiveListener::onAccepted(int fd, const base::Address& remote) {
   version_->stats.inc(ListenerStat::kCxTotal);
   version_->stats.inc(ListenerStat::kCxActive);
   ++connections_;
-  const base::Address local = localOf(fd);
   if (!version_->listener_filters.empty()) {
     pending_.pushBack(*new Pending(*this, fd, local, remote));
     return;
@@ -219,8 +232,6 @@ void ActiveListener::onAccepted(int fd, const base::Address& remote) {
   base::Buffer none;
   start(fd, local, remote, filter::FirstBytes(), none);
 }
-
-void ActiveListener::onAcceptFailed(int) { version_->stats.inc(ListenerStat::kCxEmfile); }
 
 void ActiveListener::refuse(int fd) {
   ::close(fd);

@@ -21,7 +21,7 @@ struct ConnectionLimit {
   std::atomic<uint64_t> limit{0};
 };
 
-class ActiveListener final : private net::AcceptSink, private filter::NetworkChainOwner {
+class ActiveListener final : private filter::NetworkChainOwner {
  public:
   ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit);
   ~ActiveListener();
@@ -52,23 +52,21 @@ class ActiveListener final : private net::AcceptSink, private filter::NetworkCha
   };
 
   struct OldChains;  // of one former version
+  class Door;        // one socket's acceptor
 
-  void onAccepted(int fd, const base::Address& remote) override;
-  void onAcceptFailed(int error) override;
+  void onAccepted(int fd, const base::Address& local, const base::Address& remote);
   void onChainClosed(filter::NetworkChain& chain, net::CloseReason reason) override;
   void start(int fd, const base::Address& local, const base::Address& remote, const filter::FirstBytes& first, base::Buffer& prefix);
   void refuse(int fd);
   void log(stream::StreamInfo& info, const stream::ConnectionInfo& connection, base::Nanos started) const;
   void forget();
-  base::Address localOf(int fd) const;
 
   filter::WorkerContext& worker_;
   ConnectionLimit& limit_;
   ListenerVersionRef version_;
   std::vector<std::unique_ptr<ActiveChain>> chains_;    // of the current version, by its indexes
   std::vector<std::unique_ptr<OldChains>> old_chains_;  // draining
-  std::vector<std::unique_ptr<net::Acceptor>> acceptors_;
-  std::vector<std::shared_ptr<net::ListenSocket>> sockets_;
+  std::vector<std::unique_ptr<Door>> doors_;
   base::IntrusiveList<Pending, PendingTag> pending_;
   size_t connections_ = 0;
   std::function<void()> on_empty_;

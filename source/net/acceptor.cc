@@ -57,10 +57,15 @@ bool Acceptor::acceptOne() {
   return true;  // ECONNABORTED and the like concern one connection only
 }
 
+// Mostly one connection comes at a time, and looking for a second costs a call that finds none. If there is one, the descriptor is
+// ready in the next turn again: then there may be many.
 void Acceptor::onReady(uint32_t) {
-  for (uint32_t i = 0; i < most_ && registered_; ++i) {
+  const uint64_t turn = loop_.figures().turns;
+  const uint32_t most = turn == full_turn_ + 1 ? most_ : 1;
+  for (uint32_t i = 0; i < most && registered_; ++i) {
     if (!acceptOne()) return;
   }
+  full_turn_ = turn;
 }
 
 void Acceptor::drainQueue() {

@@ -40,6 +40,7 @@ class Acceptor final : public event::IoHandler {
   event::Timer retry_;
   const int fd_;
   uint32_t most_ = 16;
+  uint64_t full_turn_ = 0;  // the last one that took all it might: others may wait
   const bool shared_;
   bool registered_ = false;
   bool starving_ = false;  // said once until the queue is served again

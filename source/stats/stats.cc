@@ -1,5 +1,6 @@
 #include "source/stats/stats.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -268,6 +269,14 @@ void Series::reset() {
   }
 }
 
+const SeriesRef* LazySeries::make() {
+  auto* made = new SeriesRef(store_.series(std::string(scope_->prefix()).append(suffix_)));
+  SeriesRef* before = nullptr;
+  if (made_.compare_exchange_strong(before, made, std::memory_order_acq_rel)) return made;
+  delete made;  // another was first: it has the same series
+  return before;
+}
+
 // ---- Store ----
 
 Store::Store(uint32_t slots) : index_(*new Scope::Index(slots + 1)) {}
@@ -313,14 +322,36 @@ void Store::dropText(const std::string& name) {
   texts_.erase(name);
 }
 
-std::map<std::string, std::string> Store::allTexts() const {
+void Store::texts(const void* source, Texts fn) {
+  const std::lock_guard lock(mutex_);
+  text_sources_[source] = std::move(fn);
+}
+
+void Store::dropTexts(const void* source) {
+  const std::lock_guard lock(mutex_);
+  text_sources_.erase(source);
+}
+
+std::vector<std::pair<std::string, std::string>> Store::texts(const std::function<bool(const std::string&)>& wanted) const {
   std::map<std::string, std::function<std::string()>> texts;
+  std::map<const void*, Texts> sources;
   {
     const std::lock_guard lock(mutex_);
     texts = texts_;
+    sources = text_sources_;
   }
-  std::map<std::string, std::string> out;
-  for (const auto& [name, value] : texts) out.emplace(name, value());
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const auto& [name, value] : texts) {
+    if (!wanted || wanted(name)) out.emplace_back(name, value());
+  }
+  for (const auto& [source, fn] : sources) {
+    fn([&](std::string name, std::string value) {
+      if (!wanted || wanted(name)) out.emplace_back(std::move(name), std::move(value));
+    });
+  }
+  // Of several with one name, one is shown.
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.first == b.first; }), out.end());
   return out;
 }
 
@@ -359,7 +390,7 @@ void Store::visit(const Visitor& visitor) const {
     }
   }
   if (visitor.text) {
-    for (const auto& [name, value] : allTexts()) visitor.text(name, value);
+    for (const auto& [name, value] : texts()) visitor.text(name, value);
   }
 }
 
@@ -381,12 +412,6 @@ std::vector<Store::Member> Store::membersAfter(const std::string* after, size_t 
       ++series;
     }
   }
-  return out;
-}
-
-std::vector<std::pair<std::string, std::string>> Store::texts() const {
-  std::vector<std::pair<std::string, std::string>> out;
-  for (auto& [name, value] : allTexts()) out.emplace_back(name, std::move(value));
   return out;
 }
 

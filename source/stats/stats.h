@@ -198,6 +198,30 @@ class Series final {
 };
 using SeriesRef = std::shared_ptr<Series>;
 
+// A series that few of its owners ever count in: made at the first count. Thread: any. The store outlives it.
+class LazySeries final {
+ public:
+  // Named "<prefix of `scope`><suffix>"; `suffix` is a literal.
+  LazySeries(Store& store, ScopeRef scope, std::string_view suffix) : store_(store), scope_(std::move(scope)), suffix_(suffix) {}
+  ~LazySeries() { delete made_.load(std::memory_order_acquire); }
+  LazySeries(const LazySeries&) = delete;
+  LazySeries& operator=(const LazySeries&) = delete;
+  void inc(std::string_view label, uint64_t by = 1) {
+    const SeriesRef* made = made_.load(std::memory_order_acquire);
+    if (__builtin_expect(made == nullptr, 0)) made = make();
+    (*made)->inc(label, by);
+  }
+  bool made() const { return made_.load(std::memory_order_acquire) != nullptr; }
+  const ScopeRef& scope() const { return scope_; }
+
+ private:
+  const SeriesRef* make();
+  Store& store_;
+  const ScopeRef scope_;
+  const std::string_view suffix_;
+  std::atomic<SeriesRef*> made_{nullptr};
+};
+
 class Store final {
  public:
   // `slots`: how many threads have one, main among them; setSlot() stays below. One more is the shared one.
@@ -210,6 +234,11 @@ class Store final {
   SeriesRef series(std::string prefix, size_t most = 256);
   void text(std::string name, std::function<std::string()> value);  // text readouts
   void dropText(const std::string& name);
+  // Many at once: asked when somebody prints, on that thread. The source takes itself back with dropTexts().
+  using AddText = std::function<void(std::string name, std::string value)>;
+  using Texts = std::function<void(const AddText& add)>;
+  void texts(const void* source, Texts fn);
+  void dropTexts(const void* source);
 
   struct Visitor {
     std::function<void(const std::string& name, Kind kind, const Scope::Reading& reading)> number;
@@ -227,18 +256,19 @@ class Store final {
     SeriesRef series;
   };
   std::vector<Member> membersAfter(const std::string* after, size_t most) const;
-  std::vector<std::pair<std::string, std::string>> texts() const;  // by name
+  // By name; `wanted` is asked for each first: there may be as many as clusters.
+  std::vector<std::pair<std::string, std::string>> texts(const std::function<bool(const std::string& name)>& wanted = {}) const;
 
  private:
   void sweep();  // forgets series that are gone; under the lock
   std::vector<ScopeRef> living() const;
-  std::map<std::string, std::string> allTexts() const;
 
   Scope::Index& index_;
   mutable std::mutex mutex_;  // of what follows
   size_t sweep_at_ = 1024;
   std::map<std::string, std::weak_ptr<Series>> series_;
   std::map<std::string, std::function<std::string()>> texts_;
+  std::map<const void*, Texts> text_sources_;
 };
 
 }  // namespace outrider::stats

@@ -18,8 +18,7 @@ namespace outrider::stream {
 
 // What outlives an exchange and is shared by many: plain bases of the config's and the cluster's own objects.
 struct RouteInfo {
-  std::string name;
-  std::string virtual_host;
+  std::string_view name;  // of the route's table
 };
 struct ClusterInfo {
   std::string name;

@@ -1,33 +1,39 @@
 // What one request costs in steady state: no `new`. (Blocks and arenas come from their own free lists, which are warm by then.)
-// The peer runs on a thread of its own, so that only this side counts.
+// The peer runs on a thread of its own, so that only this side counts. And what a cluster that nobody uses costs: bytes.
 #include <cstdlib>
 #include <new>
 #include <thread>
 
+#include <malloc.h>
 #include <poll.h>
 
 #include "source/upstream/harness.h"
 
 namespace {
 thread_local size_t allocations = 0;
-}
+thread_local int64_t bytes_held = 0;  // as the allocator rounds them
 
-void* operator new(size_t size) {
+void* counted(void* at) {
+  if (at == nullptr) std::abort();
   ++allocations;
-  if (void* at = std::malloc(size)) return at;
-  std::abort();
+  bytes_held += static_cast<int64_t>(malloc_usable_size(at) + sizeof(size_t));
+  return at;
 }
+void release(void* at) {
+  if (at != nullptr) bytes_held -= static_cast<int64_t>(malloc_usable_size(at) + sizeof(size_t));
+  std::free(at);
+}
+}  // namespace
+
+void* operator new(size_t size) { return counted(std::malloc(size)); }
 void* operator new(size_t size, std::align_val_t align) {
-  ++allocations;
-  if (void* at =
-          std::aligned_alloc(static_cast<size_t>(align), (size + static_cast<size_t>(align) - 1) & ~(static_cast<size_t>(align) - 1)))
-    return at;
-  std::abort();
+  const auto to = static_cast<size_t>(align);
+  return counted(std::aligned_alloc(to, (size + to - 1) & ~(to - 1)));
 }
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, size_t) noexcept { std::free(at); }
-void operator delete(void* at, std::align_val_t) noexcept { std::free(at); }
-void operator delete(void* at, size_t, std::align_val_t) noexcept { std::free(at); }
+void operator delete(void* at) noexcept { release(at); }
+void operator delete(void* at, size_t) noexcept { release(at); }
+void operator delete(void* at, std::align_val_t) noexcept { release(at); }
+void operator delete(void* at, size_t, std::align_val_t) noexcept { release(at); }
 
 namespace outrider::upstream {
 namespace {
@@ -101,6 +107,93 @@ TEST(Budget, ARequestOverAWarmPoolAllocatesNothing) {
   EXPECT_GT(before, 0u);  // the count works: the first requests made the pool
   for (int i = 0; i < 100; ++i) exchange(world);
   EXPECT_EQ(allocations - before, 0u);
+}
+
+// The cluster without its endpoints, as main and one worker hold it; the letter of changes is gone.
+TEST(Budget, AClusterThatNobodyUsesCostsFewBytesAndLeavesNoneBehind) {
+  World world;
+  constexpr int kCount = 4000;
+  const auto name = [](int i) { return "outbound-cluster-" + std::to_string(100000 + i) + ".default.svc"; };
+  const auto add = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      auto spec = std::make_shared<config::ClusterSpec>();
+      spec->name = spec->eds_name = name(i);
+      spec->discovery = config::Discovery::kEds;
+      ASSERT_TRUE(world.manager.put(std::move(spec), true).ok());
+      world.manager.updateEndpoints(name(i), std::make_shared<const config::EndpointsSpec>());
+    }
+    world.manager.flush();
+    world.letters.clear();
+    world.turns(3);
+  };
+  add(0, 10);
+  const int64_t few = bytes_held;
+  add(10, 10 + kCount);
+  const int64_t each = (bytes_held - few) / kCount;
+  world.manager.refreshGauges();  // as when somebody reads the statistics
+  const int64_t read = (bytes_held - few) / kCount;
+  for (int i = 10; i < 10 + kCount; ++i) ASSERT_TRUE(world.manager.remove(name(i)));
+  world.manager.flush();
+  world.letters.clear();
+  world.turns(3);
+  const int64_t left = (bytes_held - few) / kCount;
+  std::printf("a cluster: %ld bytes, once statistics were read %ld; once removed %ld\n", static_cast<long>(each), static_cast<long>(read),
+              static_cast<long>(left));
+  EXPECT_LE(each, 3700);
+  EXPECT_EQ(read, each);
+  EXPECT_LE(left, 250);  // its name keeps its number
+}
+
+// What twenty thousand endpoints cost beside what was sent, and what one that is exchanged costs then.
+TEST(Budget, AnEndpointCostsFewBytesAndAChangeOfOneMakesOneHost) {
+  World world;
+  constexpr uint32_t kCount = 20000;
+  auto spec = std::make_shared<config::ClusterSpec>();
+  spec->name = spec->eds_name = "a";
+  spec->discovery = config::Discovery::kEds;
+  ASSERT_TRUE(world.manager.put(std::move(spec), true).ok());
+  const auto listOf = [](uint32_t exchanged) {
+    auto out = std::make_shared<config::EndpointsSpec>();
+    out->localities.emplace_back();
+    out->localities[0].endpoints.reserve(kCount);
+    for (uint32_t i = 0; i < kCount; ++i) {
+      const uint32_t at = i == exchanged ? kCount : i;
+      out->localities[0].endpoints.push_back(endpointAt(
+          *base::Address::parseIp("10.0." + std::to_string(at / 256) + "." + std::to_string(at % 256), static_cast<uint16_t>(1000))));
+    }
+    return std::shared_ptr<const config::EndpointsSpec>(std::move(out));
+  };
+  const auto apply = [&](const std::shared_ptr<const config::EndpointsSpec>& list) {
+    world.manager.updateEndpoints("a", list);
+    world.manager.flush();
+    world.letters.clear();
+    world.turns(3);
+  };
+  auto first = listOf(kCount), second = listOf(7000);
+  const int64_t before = bytes_held;
+  apply(first);
+  const int64_t each = (bytes_held - before) / kCount;
+  const HostRef kept = world.cluster("a").hosts()->hosts[9000];
+  const size_t then = allocations;
+  apply(second);
+  const size_t made = allocations - then;
+  std::printf("an endpoint: %ld bytes; one exchanged of %u: %zu allocations\n", static_cast<long>(each), kCount, made);
+  EXPECT_EQ(world.cluster("a").hosts()->hosts[9000], kept);
+  EXPECT_LE(each, 530);
+  EXPECT_LE(made, 100u);
+}
+
+// Of ten thousand clusters a worker may use ten: the others are not made.
+TEST(Budget, AWorkerMakesAClusterWhenItIsFirstAskedFor) {
+  World world;
+  world.serve(World::spec("a", {*base::Address::parseIp("127.0.0.1", 1)}));
+  size_t before = allocations;
+  Cluster* first = world.view.find(std::string_view("a"));
+  EXPECT_NE(first, nullptr);
+  EXPECT_GT(allocations, before);
+  before = allocations;
+  EXPECT_EQ(world.view.find(std::string_view("a")), first);
+  EXPECT_EQ(allocations, before);
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "source/upstream/cluster_entity.h"
 
 #include <algorithm>
+#include <deque>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "source/base/absl_compat.h"
 #include "source/base/log.h"
@@ -23,11 +25,26 @@ uint32_t edsFlags(config::HealthStatus status) {
   return 0;
 }
 
+constexpr uint32_t kNew = UINT32_MAX;
+
+struct AddressHash {
+  size_t operator()(const base::Address* address) const { return address->hash(); }
+};
+struct AddressEqual {
+  bool operator()(const base::Address* a, const base::Address* b) const { return *a == *b; }
+};
+
+bool hasCheck(const config::EndpointSpec& endpoint) {
+  return endpoint.check_port != 0 || endpoint.check_disabled || !endpoint.check_hostname.empty();
+}
+
 // Is the object of the old host good for the new endpoint? Weight, priority and health are not part of it.
 bool sameHost(const Host& host, const config::LocalityEndpoints& locality, const config::EndpointSpec& endpoint) {
   return host.hostname == endpoint.hostname && host.metadata == endpoint.metadata && host.region == locality.region &&
-         host.zone == locality.zone && host.sub_zone == locality.sub_zone && host.endpoint.check_port == endpoint.check_port &&
-         host.endpoint.check_hostname == endpoint.check_hostname && host.endpoint.check_disabled == endpoint.check_disabled;
+         host.zone == locality.zone && host.sub_zone == locality.sub_zone &&
+         (host.check == nullptr ? !hasCheck(endpoint)
+                                : host.check->port == endpoint.check_port && host.check->hostname == endpoint.check_hostname &&
+                                      host.check->disabled == endpoint.check_disabled);
 }
 
 std::shared_ptr<Host> makeHost(const config::LocalityEndpoints& locality, const config::EndpointSpec& endpoint,
@@ -40,14 +57,26 @@ std::shared_ptr<Host> makeHost(const config::LocalityEndpoints& locality, const 
   host->zone = locality.zone;
   host->sub_zone = locality.sub_zone;
   host->metadata = endpoint.metadata;
-  host->endpoint = endpoint;
+  if (hasCheck(endpoint)) {
+    host->check = std::make_unique<const HostCheck>(HostCheck{endpoint.check_hostname, endpoint.check_port, endpoint.check_disabled});
+  }
   return host;
+}
+
+const EndpointsRef& noEndpoints() {
+  static const auto& none = *new EndpointsRef(std::make_shared<const config::EndpointsSpec>());
+  return none;
 }
 
 }  // namespace
 
 ClusterEntity::ClusterEntity(event::Loop& loop, stats::Store& stats, EntityOwner& owner, ClusterPartRef part, ClusterEntity* before)
-    : loop_(loop), stats_(stats), owner_(owner), part_(std::move(part)), shared_(std::make_shared<LbShared>()) {
+    : loop_(loop),
+      stats_(stats),
+      owner_(owner),
+      part_(std::move(part)),
+      endpoints_(part_->spec, &part_->spec->endpoints),
+      shared_(std::make_shared<LbShared>()) {
   if (checked()) {
     health_stats_ = HealthStats(stats_.scope(absl::StrCat(base::toAbsl(part_->stats.scope()->prefix()), "health_check."), kHealthTable));
   }
@@ -55,7 +84,8 @@ ClusterEntity::ClusterEntity(event::Loop& loop, stats::Store& stats, EntityOwner
   shared_ = before->shared_;
   // Flags of active checks only mean the same when the checks are the same.
   if (before->spec().health_checks == spec().health_checks) {
-    for (const auto& [key, entry] : before->entries_) inherited_.emplace(key, entry.host);
+    inherited_.reserve(before->entries_.size());
+    for (const Entry& entry : before->entries_) inherited_.emplace_back().host = entry.host;
   }
 }
 
@@ -69,29 +99,25 @@ void ClusterEntity::mark() {
 void ClusterEntity::start() {
   switch (spec().discovery) {
     case config::Discovery::kStatic:
-      endpoints_ = spec().endpoints;
       known_ = true;
       refreshHosts();
       break;
     case config::Discovery::kStrictDns:
-    case config::Discovery::kLogicalDns:
-      endpoints_ = spec().endpoints;
-      resolveNames();
-      break;
-    case config::Discovery::kEds: break;
+    case config::Discovery::kLogicalDns: resolveNames(); break;
+    case config::Discovery::kEds: endpoints_ = noEndpoints(); break;
   }
   mark();
 }
 
-void ClusterEntity::setEndpoints(const config::EndpointsSpec& endpoints) {
-  if (answered_ && endpoints == endpoints_) {
-    part_->stats.inc(ClusterStat::kUpdateNoRebuild);
+void ClusterEntity::setEndpoints(const EndpointsRef& endpoints) {
+  if (answered_ && (endpoints == endpoints_ || *endpoints == *endpoints_)) {
+    part_->main_stats.inc(ClusterMainStat::kUpdateNoRebuild);
     return;
   }
   takeEndpoints(endpoints);
 }
 
-void ClusterEntity::takeEndpoints(const config::EndpointsSpec& endpoints) {
+void ClusterEntity::takeEndpoints(const EndpointsRef& endpoints) {
   endpoints_ = endpoints;
   answered_ = true;
   known_ = true;
@@ -109,8 +135,8 @@ void ClusterEntity::endpointsTimedOut() {
 
 void ClusterEntity::resolveNames() {
   resolver_ = std::make_unique<dns::Resolver>(loop_, spec().dns);
-  for (size_t l = 0; l < endpoints_.localities.size(); ++l) {
-    const config::LocalityEndpoints& locality = endpoints_.localities[l];
+  for (size_t l = 0; l < endpoints_->localities.size(); ++l) {
+    const config::LocalityEndpoints& locality = endpoints_->localities[l];
     for (size_t e = 0; e < locality.endpoints.size(); ++e) {
       if (locality.endpoints[e].address.valid()) continue;
       auto name = std::make_unique<Name>();
@@ -123,7 +149,7 @@ void ClusterEntity::resolveNames() {
   known_ = names_.empty();
   refreshHosts();
   for (const auto& name : names_) {
-    part_->stats.inc(ClusterStat::kUpdateAttempt);
+    part_->main_stats.inc(ClusterMainStat::kUpdateAttempt);
     name->query->start();
   }
 }
@@ -134,7 +160,7 @@ void ClusterEntity::onAnswer(dns::Query& query, const dns::Answer& answer) {
     if (name->query.get() == &query) {
       name->answered = true;
       if (answer.ok) {
-        part_->stats.inc(ClusterStat::kUpdateSuccess);
+        part_->main_stats.inc(ClusterMainStat::kUpdateSuccess);
         std::vector<base::Address> addresses = answer.addresses;
         if (spec().discovery == config::Discovery::kLogicalDns && addresses.size() > 1) {
           // One address at a time; the one in use stays as long as DNS still names it.
@@ -144,15 +170,15 @@ void ClusterEntity::onAnswer(dns::Query& query, const dns::Answer& answer) {
           addresses.resize(1);
         }
         std::sort(addresses.begin(), addresses.end(), [](const auto& a, const auto& b) { return a.ipBytes() < b.ipBytes(); });
-        if (addresses.empty()) part_->stats.inc(ClusterStat::kUpdateEmpty);
+        if (addresses.empty()) part_->main_stats.inc(ClusterMainStat::kUpdateEmpty);
         if (addresses != name->addresses) {
           name->addresses = std::move(addresses);
           refreshHosts();
         } else {
-          part_->stats.inc(ClusterStat::kUpdateNoRebuild);
+          part_->main_stats.inc(ClusterMainStat::kUpdateNoRebuild);
         }
       } else {
-        part_->stats.inc(ClusterStat::kUpdateFailure);
+        part_->main_stats.inc(ClusterMainStat::kUpdateFailure);
       }
     }
     all = all && name->answered;
@@ -163,38 +189,86 @@ void ClusterEntity::onAnswer(dns::Query& query, const dns::Answer& answer) {
 
 // ---- hosts ----
 
-void ClusterEntity::put(const config::LocalityEndpoints& locality, uint32_t locality_index, const config::EndpointSpec& endpoint,
-                        const base::Address& address) {
-  std::string key = address.str();
-  Entry& entry = entries_[key];
-  if (entry.seen) return;  // a second endpoint of the same address: the first holds
-  entry.seen = true;
-  entry.priority = locality.priority;
-  entry.weight = endpoint.weight;
-  entry.locality = locality_index;
-  if (entry.host == nullptr || !sameHost(*entry.host, locality, endpoint)) {
-    std::shared_ptr<Host> host;
-    if (const auto it = inherited_.find(key);
-        entry.host == nullptr && it != inherited_.end() && sameHost(*it->second, locality, endpoint)) {
-      host = it->second;
+// Where each wanted address stood. Updates change little, so both lists are read side by side, with room for one endpoint that came,
+// went or was exchanged; what that leaves open is looked for by hash.
+void ClusterEntity::match(std::vector<Wanted>& wanted, const std::vector<Entry>& old) {
+  std::vector<bool> taken(old.size());
+  std::vector<Wanted*> open;
+  size_t at = 0;
+  bool passed = false;  // the place before `at` is free
+  for (Wanted& each : wanted) {
+    const auto is = [&](size_t i) { return i < old.size() && old[i].host->address == *each.address; };
+    size_t place = at;
+    if (is(at)) {
+      ++at;
+      passed = false;
+    } else if (is(at + 1)) {
+      place = at + 1;
+      at += 2;
+      passed = false;
+    } else if (passed && is(at - 1)) {
+      place = at - 1;
+      passed = false;
+    } else {
+      open.push_back(&each);
+      passed = at < old.size();
+      if (passed) ++at;
+      continue;
     }
-    const bool taken_over = host != nullptr;
-    if (!taken_over) host = makeHost(locality, endpoint, address);
+    each.had = static_cast<uint32_t>(place);
+    taken[place] = true;
+  }
+  if (open.empty()) return;
+  absl::flat_hash_map<const base::Address*, Wanted*, AddressHash, AddressEqual> places(open.size());
+  for (Wanted* each : open) {
+    if (!places.emplace(each->address, each).second) return matchAll(wanted, old);
+  }
+  for (size_t i = 0; i < old.size(); ++i) {
+    const auto it = places.find(&old[i].host->address);
+    if (it == places.end()) continue;
+    if (taken[i]) return matchAll(wanted, old);
+    it->second->had = static_cast<uint32_t>(i);
+  }
+}
+
+// The first of several endpoints of one address holds; `address` of the others becomes null.
+void ClusterEntity::matchAll(std::vector<Wanted>& wanted, const std::vector<Entry>& old) {
+  absl::flat_hash_map<const base::Address*, uint32_t, AddressHash, AddressEqual> places(wanted.size());
+  for (Wanted& each : wanted) {
+    each.had = kNew;
+    if (!places.emplace(each.address, static_cast<uint32_t>(&each - wanted.data())).second) each.address = nullptr;
+  }
+  for (size_t i = 0; i < old.size(); ++i) {
+    if (const auto it = places.find(&old[i].host->address); it != places.end()) wanted[it->second].had = static_cast<uint32_t>(i);
+  }
+}
+
+// `before`: the entry of the same address, if any (its host is null else); `taken_over`: of the version before.
+ClusterEntity::Entry ClusterEntity::entryOf(const Wanted& wanted, Entry before, bool taken_over) {
+  const config::EndpointSpec& endpoint = *wanted.endpoint;
+  Entry entry = std::move(before);
+  if (entry.host != nullptr && taken_over && !sameHost(*entry.host, *wanted.in, endpoint)) entry.host = nullptr;
+  taken_over = taken_over && entry.host != nullptr;
+  entry.priority = static_cast<uint8_t>(wanted.in->priority);
+  entry.weight = endpoint.weight;
+  entry.locality = wanted.locality;
+  if (entry.host == nullptr || taken_over || !sameHost(*entry.host, *wanted.in, endpoint)) {
+    const bool fresh = entry.host == nullptr;
+    std::shared_ptr<Host> host = taken_over ? std::move(entry.host) : makeHost(*wanted.in, endpoint, *wanted.address);
     bool healthy = taken_over && !host->has(HealthFlag::kFailedActive);
     if (entry.host != nullptr) {
       // The same server under a new description: what its checks found still holds.
       host->load.health.store(entry.host->load.health.load(std::memory_order_relaxed), std::memory_order_relaxed);
       healthy = !entry.host->has(HealthFlag::kFailedActive);
-      removed_.push_back(entry.host);
       if (entry.checker != nullptr && !entry.checker->firstDone()) --unchecked_;
       entry.checker.reset();
+      removed_.push_back(std::move(entry.host));
     } else if (checked() && !endpoint.check_disabled && !taken_over) {
       host->load.health.fetch_or(bit(HealthFlag::kFailedActive), std::memory_order_relaxed);
       if (spec().ignore_new_hosts_until_first_check) {
         host->load.health.fetch_or(bit(HealthFlag::kPendingActive), std::memory_order_relaxed);
       }
     }
-    const bool fresh = entry.host == nullptr && !taken_over;
     entry.host = std::move(host);
     if (checked() && !endpoint.check_disabled) {
       entry.checker = std::make_unique<health::Checker>(loop_, *part_, spec().health_checks[0], *entry.host, health_stats_, *this, healthy);
@@ -204,65 +278,83 @@ void ClusterEntity::put(const config::LocalityEndpoints& locality, uint32_t loca
   }
   entry.leaving = false;
   entry.host->weight.store(endpoint.weight, std::memory_order_relaxed);
-  const uint32_t before = entry.host->load.health.load(std::memory_order_relaxed);
-  const uint32_t after = (before & ~kEdsFlags & ~bit(HealthFlag::kPendingRemoval)) | edsFlags(endpoint.health);
-  if (after != before) entry.host->load.health.store(after, std::memory_order_relaxed);
-  order_.push_back(std::move(key));
+  const uint32_t flags = entry.host->load.health.load(std::memory_order_relaxed);
+  const uint32_t now = (flags & ~kEdsFlags & ~bit(HealthFlag::kPendingRemoval)) | edsFlags(endpoint.health);
+  if (now != flags) entry.host->load.health.store(now, std::memory_order_relaxed);
+  return entry;
 }
 
 void ClusterEntity::refreshHosts() {
-  order_.clear();
   locality_weights_.clear();
-  for (auto& [key, entry] : entries_) entry.seen = false;
-  for (size_t l = 0; l < endpoints_.localities.size(); ++l) {
-    const config::LocalityEndpoints& locality = endpoints_.localities[l];
+  std::vector<Wanted> wanted;
+  std::deque<base::Address> resolved;
+  size_t count = 0;
+  for (const config::LocalityEndpoints& locality : endpoints_->localities) {
     locality_weights_.push_back(locality.weight);
+    count += locality.endpoints.size();
+  }
+  wanted.reserve(count);
+  for (uint32_t l = 0; l < endpoints_->localities.size(); ++l) {
+    const config::LocalityEndpoints& locality = endpoints_->localities[l];
     for (size_t e = 0; e < locality.endpoints.size(); ++e) {
       const config::EndpointSpec& endpoint = locality.endpoints[e];
       if (endpoint.address.valid()) {
-        put(locality, static_cast<uint32_t>(l), endpoint, endpoint.address);
+        wanted.push_back({&locality, &endpoint, &endpoint.address, l, kNew});
         continue;
       }
       for (const auto& name : names_) {
         if (name->locality != l || name->endpoint != e) continue;
         for (const base::Address& address : name->addresses) {
-          put(locality, static_cast<uint32_t>(l), endpoint, address.withPort(endpoint.port));
+          wanted.push_back({&locality, &endpoint, &resolved.emplace_back(address.withPort(endpoint.port)), l, kNew});
         }
       }
     }
   }
-  inherited_.clear();
+  // Hosts are inherited before there are any of our own.
+  const bool inherited = entries_.empty() && !inherited_.empty();
+  std::vector<Entry> old = std::move(inherited ? inherited_ : entries_);
+  entries_ = std::vector<Entry>();
+  inherited_ = std::vector<Entry>();
+  match(wanted, old);
+  entries_.reserve(wanted.size());
+  for (const Wanted& each : wanted) {
+    if (each.address == nullptr) continue;
+    entries_.push_back(each.had == kNew ? entryOf(each, {}, false) : entryOf(each, std::move(old[each.had]), inherited));
+  }
   bool changed = false;
-  for (auto it = entries_.begin(); it != entries_.end();) {
-    Entry& entry = it->second;
-    if (entry.seen) {
-      ++it;
-      continue;
-    }
+  if (inherited) old.clear();
+  for (Entry& entry : old) {
+    if (entry.host == nullptr) continue;
     changed = true;
     // Discovery and checks must both give a host up, unless the config says that discovery alone decides.
     if (entry.checker != nullptr && !spec().ignore_health_on_removal && !entry.host->has(HealthFlag::kFailedActive)) {
       entry.leaving = true;
       entry.host->load.health.fetch_or(bit(HealthFlag::kPendingRemoval), std::memory_order_relaxed);
-      order_.push_back(it->first);
-      ++it;
+      entries_.push_back(std::move(entry));
       continue;
     }
     if (entry.checker != nullptr && !entry.checker->firstDone() && first_round_ && unchecked_ > 0) --unchecked_;
-    removed_.push_back(entry.host);
-    entries_.erase(it++);
+    removed_.push_back(std::move(entry.host));
   }
-  if (changed || order_.size() != (set_ == nullptr ? 0 : set_->hosts.size())) part_->stats.inc(ClusterStat::kMembershipChange);
+  numberChecks();
+  if (changed || entries_.size() != (set_ == nullptr ? 0 : set_->hosts.size())) {
+    part_->main_stats.inc(ClusterMainStat::kMembershipChange);
+  }
+}
+
+void ClusterEntity::numberChecks() {
+  if (!checked()) return;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].checker != nullptr) entries_[i].checker->position = i;
+  }
 }
 
 void ClusterEntity::onChecked(health::Checker& checker, const Host& host, bool healthy, bool) {
-  const auto it = entries_.find(host.address_text);
-  if (it == entries_.end() || it->second.checker.get() != &checker) return;
-  Entry& entry = it->second;
+  if (checker.position >= entries_.size() || entries_[checker.position].checker.get() != &checker) return;
+  Entry& entry = entries_[checker.position];
   if (first_round_ && unchecked_ > 0) {
-    unchecked_ = static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(), [](const auto& each) {
-      return each.second.checker != nullptr && !each.second.checker->firstDone();
-    }));
+    unchecked_ = static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(),
+                                                   [](const auto& each) { return each.checker != nullptr && !each.checker->firstDone(); }));
     if (unchecked_ == 0) mark();
   }
   uint32_t flags = entry.host->load.health.load(std::memory_order_relaxed);
@@ -280,8 +372,8 @@ void ClusterEntity::onChecked(health::Checker& checker, const Host& host, bool h
 }
 
 void ClusterEntity::setFlag(const Host& host, HealthFlag flag, bool on) {
-  const auto it = entries_.find(host.address_text);
-  if (it == entries_.end() || it->second.host.get() != &host || host.has(flag) == on) return;
+  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.host.get() == &host; });
+  if (it == entries_.end() || host.has(flag) == on) return;
   if (on) {
     host.load.health.fetch_or(bit(flag), std::memory_order_relaxed);
   } else {
@@ -306,31 +398,26 @@ bool ClusterEntity::settle(Settled& out) {
   if (!dirty_) return false;
   dirty_ = false;
   // Hosts that discovery gave up and that their checks have given up now.
-  for (size_t i = 0; i < order_.size();) {
-    const auto it = entries_.find(order_[i]);
-    if (it->second.leaving && it->second.host->has(HealthFlag::kFailedActive)) {
-      removed_.push_back(it->second.host);
-      entries_.erase(it);
-      order_.erase(order_.begin() + static_cast<ptrdiff_t>(i));
-      part_->stats.inc(ClusterStat::kMembershipChange);
-    } else {
-      ++i;
-    }
-  }
+  const size_t gone = std::erase_if(entries_, [&](const Entry& entry) {
+    if (!entry.leaving || !entry.host->has(HealthFlag::kFailedActive)) return false;
+    removed_.push_back(entry.host);
+    part_->main_stats.inc(ClusterMainStat::kMembershipChange);
+    return true;
+  });
+  if (gone > 0) numberChecks();
   std::vector<Member> members;
-  members.reserve(order_.size());
+  members.reserve(entries_.size());
   most_weight_ = 0;
-  for (const std::string& key : order_) {
-    const Entry& entry = entries_.at(key);
+  for (const Entry& entry : entries_) {
     members.push_back({entry.host, entry.priority, entry.weight, entry.locality});
     most_weight_ = std::max(most_weight_, entry.weight);
   }
   HostSetPolicy policy;
   policy.locality_weighted = spec().locality_weighted;
   policy.panic_threshold = spec().panic_threshold;
-  policy.overprovisioning = endpoints_.overprovisioning_factor;
-  policy.weighted_priority_health = endpoints_.weighted_priority_health;
-  set_ = returnToMain(buildHostSet(members, locality_weights_, policy, shared_), &loop_.mailbox());
+  policy.overprovisioning = endpoints_->overprovisioning_factor;
+  policy.weighted_priority_health = endpoints_->weighted_priority_health;
+  set_ = returnToMain(buildHostSet(std::move(members), locality_weights_, policy, shared_), &loop_.mailbox());
   if (warm()) first_round_ = false;
   part_->update_cost.inc(UpdateCostStat::kHostSetsRebuilt);
   out.hosts = set_;
@@ -340,12 +427,12 @@ bool ClusterEntity::settle(Settled& out) {
 }
 
 void ClusterEntity::publishGauges() const {
-  const ClusterStats& stats = part_->stats;
-  stats.set(ClusterStat::kMembershipTotal, set_->hosts.size());
-  stats.set(ClusterStat::kMembershipHealthy, set_->healthy);
-  stats.set(ClusterStat::kMembershipDegraded, set_->degraded);
-  stats.set(ClusterStat::kMembershipExcluded, set_->excluded);
-  stats.set(ClusterStat::kMaxHostWeight, most_weight_);
+  const ClusterMainStats& stats = part_->main_stats;
+  stats.set(ClusterMainStat::kMembershipTotal, set_->hosts.size());
+  stats.set(ClusterMainStat::kMembershipHealthy, set_->healthy);
+  stats.set(ClusterMainStat::kMembershipDegraded, set_->degraded);
+  stats.set(ClusterMainStat::kMembershipExcluded, set_->excluded);
+  stats.set(ClusterMainStat::kMaxHostWeight, most_weight_);
   if (!health_stats_) return;
   health_stats_.set(HealthStat::kHealthy, set_->healthy);
   health_stats_.set(HealthStat::kDegraded, set_->degraded);

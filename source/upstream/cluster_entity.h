@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "source/event/loop.h"
 #include "source/upstream/cluster_part.h"
 #include "source/upstream/dns/resolver.h"
@@ -28,6 +27,8 @@ class EntityOwner {
   ~EntityOwner() = default;
 };
 
+using EndpointsRef = std::shared_ptr<const config::EndpointsSpec>;
+
 class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner {
  public:
   // `before`: the version that serves now, or null; hosts that are equal are taken over.
@@ -38,12 +39,13 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   const ClusterPartRef& partRef() const { return part_; }
   const config::ClusterSpec& spec() const { return *part_->spec; }
 
-  void start();                                                // config's endpoints, DNS
-  void setEndpoints(const config::EndpointsSpec& endpoints);   // EDS answered
-  void takeEndpoints(const config::EndpointsSpec& endpoints);  // what another version or cluster was told
-  void endpointsTimedOut();                                    // EDS did not: go on without
-  bool answered() const { return answered_; }                  // EDS gave endpoints
-  const config::EndpointsSpec& endpoints() const { return endpoints_; }
+  void start();                                       // config's endpoints, DNS
+  void setEndpoints(const EndpointsRef& endpoints);   // EDS answered
+  void takeEndpoints(const EndpointsRef& endpoints);  // what another version or cluster was told
+  void endpointsTimedOut();                           // EDS did not: go on without
+  bool answered() const { return answered_; }         // EDS gave endpoints
+  const config::EndpointsSpec& endpoints() const { return *endpoints_; }
+  const EndpointsRef& sharedEndpoints() const { return endpoints_; }
 
   // What keeps it from being warm, empty when it is: for /init_dump.
   std::string waitsFor() const;
@@ -66,10 +68,17 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
  private:
   struct Entry {
     std::shared_ptr<Host> host;
-    uint32_t priority = 0, weight = 1, locality = 0;
-    bool leaving = false;  // no longer among the endpoints, but still healthy by its checks
-    bool seen = false;     // of the update under way
     std::unique_ptr<health::Checker> checker;
+    uint32_t weight = 1, locality = 0;
+    uint8_t priority = 0;
+    bool leaving = false;  // no longer among the endpoints, but still healthy by its checks
+  };
+  struct Wanted {  // an endpoint of the update under way
+    const config::LocalityEndpoints* in;
+    const config::EndpointSpec* endpoint;
+    const base::Address* address;
+    uint32_t locality;
+    uint32_t had;  // where its host stood; kNew: nowhere
   };
   struct Name {                         // an endpoint that DNS resolves
     size_t locality = 0, endpoint = 0;  // where it stands in endpoints_
@@ -81,8 +90,10 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   void onChecked(health::Checker& checker, const Host& host, bool healthy, bool changed) override;
   void onAnswer(dns::Query& query, const dns::Answer& answer) override;
   void refreshHosts();  // endpoints_ and DNS answers -> entries_
-  void put(const config::LocalityEndpoints& locality, uint32_t locality_index, const config::EndpointSpec& endpoint,
-           const base::Address& address);
+  static void match(std::vector<Wanted>& wanted, const std::vector<Entry>& old);
+  static void matchAll(std::vector<Wanted>& wanted, const std::vector<Entry>& old);
+  void numberChecks();
+  Entry entryOf(const Wanted& wanted, Entry before, bool taken_over);
   void mark();
   bool checked() const { return !spec().health_checks.empty(); }
   void resolveNames();
@@ -91,11 +102,10 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   stats::Store& stats_;
   EntityOwner& owner_;
   const ClusterPartRef part_;
-  config::EndpointsSpec endpoints_;
+  EndpointsRef endpoints_;
   std::vector<uint32_t> locality_weights_;
-  std::vector<std::string> order_;                                     // keys of entries_, in the endpoints' order
-  absl::flat_hash_map<std::string, Entry> entries_;                    // by address
-  absl::flat_hash_map<std::string, std::shared_ptr<Host>> inherited_;  // of the version before
+  std::vector<Entry> entries_;    // in the endpoints' order, then those that leave; no address twice
+  std::vector<Entry> inherited_;  // hosts of the version before, until the first endpoints are known
   std::unique_ptr<dns::Resolver> resolver_;
   std::vector<std::unique_ptr<Name>> names_;  // their queries end before the resolver does
   std::shared_ptr<LbShared> shared_;

@@ -15,6 +15,12 @@ bool connectAlike(const config::ClusterSpec& a, const config::ClusterSpec& b) {
          a.keepalive == b.keepalive && a.buffer_limit == b.buffer_limit && a.tcp_idle_timeout == b.tcp_idle_timeout;
 }
 
+// What was made for ten thousand is not kept for a hundred. Moves the entries.
+template <class Map>
+void shrinkIfSparse(Map& map) {
+  if (map.capacity() >= 1024 && map.size() < map.capacity() / 8) map.rehash(0);
+}
+
 std::string statName(const config::ClusterSpec& spec) {
   std::string name = spec.stat_name.empty() ? spec.name : spec.stat_name;
   std::replace(name.begin(), name.end(), ':', '_');
@@ -57,10 +63,12 @@ absl::StatusOr<ClusterPartRef> ClusterManager::makePart(std::shared_ptr<const co
   part->breakers = slot.breakers;
   const std::string prefix = absl::StrCat("cluster.", statName(*spec), ".");
   part->stats = ClusterStats(store_.scope(prefix, kClusterTable));
-  part->breaker_stats[0] = BreakerStats(store_.scope(absl::StrCat(prefix, "circuit_breakers.default."), kBreakerTable));
-  part->breaker_stats[1] = BreakerStats(store_.scope(absl::StrCat(prefix, "circuit_breakers.high."), kBreakerTable));
-  part->codes = store_.series(absl::StrCat(prefix, "upstream_rq_"));
-  part->retried_codes = store_.series(absl::StrCat(prefix, "retry.upstream_rq_"));
+  part->main_stats = ClusterMainStats(store_.scope(prefix, kClusterMainTable));
+  // Shared with the versions before: what was counted stays although the series may be made by none of them yet.
+  for (const ClusterEntity* other : {before, static_cast<const ClusterEntity*>(slot.warming.get())}) {
+    if (other != nullptr && other->part().stats.scope() == part->stats.scope()) part->codes = other->part().codes;
+  }
+  if (part->codes == nullptr) part->codes = std::make_shared<stats::LazySeries>(store_, part->stats.scope(), "upstream_rq_");
   part->store = &store_;
   part->update_cost = cost_;
   part->spec = std::move(spec);
@@ -103,7 +111,11 @@ absl::StatusOr<ClusterManager::Put> ClusterManager::put(std::shared_ptr<const co
   slot.warming = std::move(entity);
   countWarming(1);
   ClusterEntity& warming = *slot.warming;
-  if (fresh != nullptr) slots_.emplace(name, std::move(fresh));
+  if (fresh != nullptr) {
+    if (by_id_.size() <= slot.id.index()) by_id_.resize(slot.id.index() + 1);
+    by_id_[slot.id.index()] = &slot;
+    slots_.emplace(name, std::move(fresh));
+  }
   if (spec->discovery == config::Discovery::kEds) {
     std::vector<std::string>& askers = by_eds_name_[spec->eds_name];
     if (std::find(askers.begin(), askers.end(), name) == askers.end()) askers.push_back(name);
@@ -111,7 +123,7 @@ absl::StatusOr<ClusterManager::Put> ClusterManager::put(std::shared_ptr<const co
   warming.start();
   // Endpoints that are known need not be waited for: nobody sends an answer twice for a name that stays subscribed.
   if (spec->discovery == config::Discovery::kEds) {
-    if (const ClusterEntity* known = knower(*spec)) warming.takeEndpoints(known->endpoints());
+    if (const ClusterEntity* known = knower(*spec)) warming.takeEndpoints(known->sharedEndpoints());
   }
   const bool added = found == slots_.end() || before == nullptr;
   stats_.inc(added ? ClusterManagerStat::kClusterAdded : ClusterManagerStat::kClusterModified);
@@ -123,7 +135,9 @@ void ClusterManager::unask(const config::ClusterSpec& spec) {
   const auto askers = by_eds_name_.find(spec.eds_name);
   if (askers == by_eds_name_.end()) return;
   std::erase(askers->second, spec.name);
-  if (askers->second.empty()) by_eds_name_.erase(askers);
+  if (!askers->second.empty()) return;
+  by_eds_name_.erase(askers);
+  shrinkIfSparse(by_eds_name_);
 }
 
 const ClusterEntity* ClusterManager::knower(const config::ClusterSpec& spec) const {
@@ -163,13 +177,16 @@ bool ClusterManager::remove(std::string_view name) {
     changes_.push_back(std::move(change));
     --active_count_;
   }
+  by_id_[slot.id.index()] = nullptr;
+  while (!by_id_.empty() && by_id_.back() == nullptr) by_id_.pop_back();
   slots_.erase(found);
+  shrinkIfSparse(slots_);
   stats_.inc(ClusterManagerStat::kClusterRemoved);
   loop_.defer(settle_);
   return true;
 }
 
-bool ClusterManager::updateEndpoints(std::string_view eds_name, const config::EndpointsSpec& endpoints) {
+bool ClusterManager::updateEndpoints(std::string_view eds_name, const std::shared_ptr<const config::EndpointsSpec>& endpoints) {
   const auto askers = by_eds_name_.find(base::toAbsl(eds_name));
   if (askers == by_eds_name_.end()) return false;
   for (const std::string& name : askers->second) {
@@ -297,28 +314,33 @@ void ClusterManager::refreshGauges(const Slot& slot) {
   const ClusterPart& part = slot.active->part();
   for (size_t i = 0; i < 2; ++i) {
     const Breaker& breaker = part.breakers->of[i];
-    const BreakerStats& stats = part.breaker_stats[i];
+    const ClusterMainStats& stats = part.main_stats;
     struct Row {
       const base::shared::Permit& permit;
-      BreakerStat open, remaining;
+      BreakerGauge open, remaining;
     };
-    for (const Row& row : {Row{breaker.connections, BreakerStat::kCxOpen, BreakerStat::kRemainingCx},
-                           Row{breaker.pending, BreakerStat::kRqPendingOpen, BreakerStat::kRemainingPending},
-                           Row{breaker.requests, BreakerStat::kRqOpen, BreakerStat::kRemainingRq},
-                           Row{breaker.retries, BreakerStat::kRqRetryOpen, BreakerStat::kRemainingRetries}}) {
+    for (const Row& row : {Row{breaker.connections, BreakerGauge::kCxOpen, BreakerGauge::kRemainingCx},
+                           Row{breaker.pending, BreakerGauge::kRqPendingOpen, BreakerGauge::kRemainingPending},
+                           Row{breaker.requests, BreakerGauge::kRqOpen, BreakerGauge::kRemainingRq},
+                           Row{breaker.retries, BreakerGauge::kRqRetryOpen, BreakerGauge::kRemainingRetries}}) {
       const uint32_t used = row.permit.used(), limit = row.permit.limit();
-      stats.set(row.open, used >= limit ? 1 : 0);
-      if (part.spec->breakers[i].track_remaining) stats.set(row.remaining, used >= limit ? 0 : limit - used);
+      stats.set(breakerStat(i == 1, row.open), used >= limit ? 1 : 0);
+      if (part.spec->breakers[i].track_remaining) stats.set(breakerStat(i == 1, row.remaining), used >= limit ? 0 : limit - used);
     }
   }
 }
 
 void ClusterManager::refreshGauges() {
-  for (const auto& [name, slot] : slots_) refreshGauges(*slot);
+  size_t at = 0;
+  (void)refreshGauges(at, by_id_.size());
 }
 
-void ClusterManager::refreshGauges(std::string_view name) {
-  if (const auto found = slots_.find(base::toAbsl(name)); found != slots_.end()) refreshGauges(*found->second);
+bool ClusterManager::refreshGauges(size_t& at, size_t most) const {
+  const size_t end = std::min(by_id_.size(), at + most);
+  for (; at < end; ++at) {
+    if (by_id_[at] != nullptr) refreshGauges(*by_id_[at]);
+  }
+  return at < by_id_.size();
 }
 
 void ClusterManager::forEach(const std::function<void(const std::string&, const View&)>& fn) const {

@@ -37,7 +37,7 @@ class ClusterManager final : public EntityOwner {
   bool remove(std::string_view name);  // false: unknown or static
 
   // EDS's answer for `eds_name`; false when no cluster asks for it.
-  bool updateEndpoints(std::string_view eds_name, const config::EndpointsSpec& endpoints);
+  bool updateEndpoints(std::string_view eds_name, const std::shared_ptr<const config::EndpointsSpec>& endpoints);
   void endpointsTimedOut(std::string_view eds_name);  // initial_fetch_timeout
   void secretsChanged();                              // clusters that wait for secrets look again
   // Called (from settle) when the list of wanted EDS names may have changed.
@@ -62,7 +62,8 @@ class ClusterManager final : public EntityOwner {
 
   // The breakers' gauges are brought up to date when somebody looks: before statistics are printed.
   void refreshGauges();
-  void refreshGauges(std::string_view name);  // of one cluster: ten thousand at once would hold up the loop
+  // Of `most` clusters from `at` on, which moves: ten thousand at once would hold up the loop. False: there are no more.
+  bool refreshGauges(size_t& at, size_t most) const;
 
   // Everything there is, for a worker that starts now.
   std::shared_ptr<const ClusterChanges> snapshot() const;
@@ -94,6 +95,7 @@ class ClusterManager final : public EntityOwner {
   ClusterManagerStats stats_;
   UpdateCostStats cost_;
   absl::flat_hash_map<std::string, std::unique_ptr<Slot>> slots_;
+  std::vector<const Slot*> by_id_;                                          // null: no such cluster now
   absl::flat_hash_map<std::string, std::vector<std::string>> by_eds_name_;  // EDS name -> clusters that ask for it
   std::vector<std::pair<std::string, ClusterEntity*>> marked_;
   ClusterChanges changes_;

@@ -41,11 +41,10 @@ struct ClusterPart final : stream::ClusterInfo {
   TransportSourceRef transport;  // null: plain bytes
   std::shared_ptr<Breakers> breakers;
   ClusterStats stats;
-  std::array<BreakerStats, 2> breaker_stats;
-  stats::Store* store = nullptr;   // of the process: for what few clusters count, made at the first of its kind
-  UpdateCostStats update_cost;     // of the whole process
-  stats::SeriesRef codes;          // "cluster.<name>.upstream_rq_" + code
-  stats::SeriesRef retried_codes;  // "cluster.<name>.retry.upstream_rq_" + code
+  ClusterMainStats main_stats;               // of the same scope: main's
+  stats::Store* store = nullptr;             // of the process: for what few clusters count, made at the first of its kind
+  UpdateCostStats update_cost;               // of the whole process
+  std::shared_ptr<stats::LazySeries> codes;  // "cluster.<name>.upstream_rq_" + code; of all versions of that name
 };
 using ClusterPartRef = std::shared_ptr<const ClusterPart>;
 

@@ -5,6 +5,7 @@
 
 namespace outrider::upstream {
 
+// "cluster.<name>.": what workers count, and what is there for its name alone.
 #define OUTRIDER_CLUSTER_STATS(C, G, H)                                                     \
   C(kAssignmentStale, "assignment_stale")                                                   \
   C(kAssignmentTimeoutReceived, "assignment_timeout_received")                              \
@@ -14,19 +15,8 @@ namespace outrider::upstream {
   C(kLbSubsetsCreated, "lb_subsets_created")                                                \
   C(kLbSubsetsFallback, "lb_subsets_fallback")                                              \
   C(kLbSubsetsSelected, "lb_subsets_selected")                                              \
-  G(kMaxHostWeight, "max_host_weight")                                                      \
-  C(kMembershipChange, "membership_change")                                                 \
-  G(kMembershipDegraded, "membership_degraded")                                             \
-  G(kMembershipExcluded, "membership_excluded")                                             \
-  G(kMembershipHealthy, "membership_healthy")                                               \
-  G(kMembershipTotal, "membership_total")                                                   \
   C(kOriginalDstHostInvalid, "original_dst_host_invalid")                                   \
   C(kRetryOrShadowAbandoned, "retry_or_shadow_abandoned")                                   \
-  C(kUpdateAttempt, "update_attempt")                                                       \
-  C(kUpdateEmpty, "update_empty")                                                           \
-  C(kUpdateFailure, "update_failure")                                                       \
-  C(kUpdateNoRebuild, "update_no_rebuild")                                                  \
-  C(kUpdateSuccess, "update_success")                                                       \
   C(kUpstreamCxCloseNotify, "upstream_cx_close_notify")                                     \
   G(kUpstreamCxActive, "upstream_cx_active")                                                \
   C(kUpstreamCxConnectAttemptsExceeded, "upstream_cx_connect_attempts_exceeded")            \
@@ -96,20 +86,61 @@ namespace outrider::upstream {
 OUTRIDER_STATS(ClusterStat, kClusterTable, OUTRIDER_CLUSTER_STATS)
 using ClusterStats = stats::Set<ClusterStat>;
 
-// "cluster.<name>.circuit_breakers.<default|high>."
-#define OUTRIDER_BREAKER_STATS(C, G, H)      \
-  G(kCxOpen, "cx_open")                      \
-  G(kCxPoolOpen, "cx_pool_open")             \
-  G(kRqOpen, "rq_open")                      \
-  G(kRqPendingOpen, "rq_pending_open")       \
-  G(kRqRetryOpen, "rq_retry_open")           \
-  G(kRemainingCx, "remaining_cx")            \
-  G(kRemainingCxPools, "remaining_cx_pools") \
-  G(kRemainingPending, "remaining_pending")  \
-  G(kRemainingRetries, "remaining_retries")  \
-  G(kRemainingRq, "remaining_rq")
-OUTRIDER_STATS(BreakerStat, kBreakerTable, OUTRIDER_BREAKER_STATS)
-using BreakerStats = stats::Set<BreakerStat>;
+// Also of "cluster.<name>.": what main alone writes of every cluster, in cells of its own, so that its first write does not make
+// the cells of all that workers count. The gauges of the circuit breakers are of both priorities, in the order of BreakerGauge.
+#define OUTRIDER_CLUSTER_MAIN_STATS(C, G, H)                                 \
+  G(kDefaultCxOpen, "circuit_breakers.default.cx_open")                      \
+  G(kDefaultCxPoolOpen, "circuit_breakers.default.cx_pool_open")             \
+  G(kDefaultRqOpen, "circuit_breakers.default.rq_open")                      \
+  G(kDefaultRqPendingOpen, "circuit_breakers.default.rq_pending_open")       \
+  G(kDefaultRqRetryOpen, "circuit_breakers.default.rq_retry_open")           \
+  G(kDefaultRemainingCx, "circuit_breakers.default.remaining_cx")            \
+  G(kDefaultRemainingCxPools, "circuit_breakers.default.remaining_cx_pools") \
+  G(kDefaultRemainingPending, "circuit_breakers.default.remaining_pending")  \
+  G(kDefaultRemainingRetries, "circuit_breakers.default.remaining_retries")  \
+  G(kDefaultRemainingRq, "circuit_breakers.default.remaining_rq")            \
+  G(kHighCxOpen, "circuit_breakers.high.cx_open")                            \
+  G(kHighCxPoolOpen, "circuit_breakers.high.cx_pool_open")                   \
+  G(kHighRqOpen, "circuit_breakers.high.rq_open")                            \
+  G(kHighRqPendingOpen, "circuit_breakers.high.rq_pending_open")             \
+  G(kHighRqRetryOpen, "circuit_breakers.high.rq_retry_open")                 \
+  G(kHighRemainingCx, "circuit_breakers.high.remaining_cx")                  \
+  G(kHighRemainingCxPools, "circuit_breakers.high.remaining_cx_pools")       \
+  G(kHighRemainingPending, "circuit_breakers.high.remaining_pending")        \
+  G(kHighRemainingRetries, "circuit_breakers.high.remaining_retries")        \
+  G(kHighRemainingRq, "circuit_breakers.high.remaining_rq")                  \
+  G(kMaxHostWeight, "max_host_weight")                                       \
+  C(kMembershipChange, "membership_change")                                  \
+  G(kMembershipDegraded, "membership_degraded")                              \
+  G(kMembershipExcluded, "membership_excluded")                              \
+  G(kMembershipHealthy, "membership_healthy")                                \
+  G(kMembershipTotal, "membership_total")                                    \
+  C(kUpdateAttempt, "update_attempt")                                        \
+  C(kUpdateEmpty, "update_empty")                                            \
+  C(kUpdateFailure, "update_failure")                                        \
+  C(kUpdateNoRebuild, "update_no_rebuild")                                   \
+  C(kUpdateSuccess, "update_success")
+OUTRIDER_STATS(ClusterMainStat, kClusterMainTable, OUTRIDER_CLUSTER_MAIN_STATS)
+using ClusterMainStats = stats::Set<ClusterMainStat>;
+
+enum class BreakerGauge : uint8_t {
+  kCxOpen,
+  kCxPoolOpen,
+  kRqOpen,
+  kRqPendingOpen,
+  kRqRetryOpen,
+  kRemainingCx,
+  kRemainingCxPools,
+  kRemainingPending,
+  kRemainingRetries,
+  kRemainingRq,
+};
+constexpr ClusterMainStat breakerStat(bool high, BreakerGauge gauge) {
+  constexpr auto kHigh = static_cast<uint16_t>(ClusterMainStat::kHighCxOpen);
+  return static_cast<ClusterMainStat>((high ? kHigh : 0) + static_cast<uint16_t>(gauge));
+}
+static_assert(breakerStat(false, BreakerGauge::kRemainingRq) == ClusterMainStat::kDefaultRemainingRq);
+static_assert(breakerStat(true, BreakerGauge::kRemainingRq) == ClusterMainStat::kHighRemainingRq);
 
 // "cluster.<name>.<internal|external|retry>.": answers once more, by who asked, and those that were tried again.
 #define OUTRIDER_ANSWER_STATS(C, G, H)   \

@@ -58,8 +58,7 @@ void Cluster::countAnswer(Answers kind, uint16_t status, stats::Store& store) {
   AnswerCounts& counts = answers_[static_cast<size_t>(kind)];
   if (counts.codes == nullptr) {
     constexpr std::string_view kNames[] = {"internal.", "external.", "retry."};
-    std::string prefix = part_->codes->prefix();  // "cluster.a.upstream_rq_"
-    prefix.resize(prefix.size() - std::string_view("upstream_rq_").size());
+    std::string prefix(part_->stats.scope()->prefix());  // "cluster.a."
     prefix += kNames[static_cast<size_t>(kind)];
     counts.classes = AnswerStats(store.scope(prefix, kAnswerTable));
     counts.codes = store.series(prefix + "upstream_rq_");
@@ -73,8 +72,7 @@ void Cluster::countAnswer(Answers kind, uint16_t status, stats::Store& store) {
 
 const stats::ScopeRef& Cluster::http2Stats() {
   if (http2_ == nullptr && part_->store != nullptr) {
-    std::string prefix = part_->codes->prefix();  // "cluster.a.upstream_rq_"
-    prefix.resize(prefix.size() - std::string_view("upstream_rq_").size());
+    std::string prefix(part_->stats.scope()->prefix());  // "cluster.a."
     http2_ = part_->store->scope(prefix + "http2.", kHttp2Table);
   }
   return http2_;
@@ -114,30 +112,45 @@ ClusterView::~ClusterView() { shutdown(); }
 
 Cluster* ClusterView::find(std::string_view name) const { return names_ == nullptr ? nullptr : find(names_->find(name)); }
 
+Cluster* ClusterView::make(Entry& entry) const {
+  seed_ += 0x9E3779B97F4A7C15u;
+  entry.cluster = base::LocalRef<Cluster>(new Cluster(loop_, seed_));
+  ClusterChange all;
+  all.part = std::exchange(entry.part, {});
+  all.hosts = std::exchange(entry.hosts, {});
+  entry.cluster->apply(all);
+  return entry.cluster.get();
+}
+
 void ClusterView::apply(const ClusterChanges& changes) {
+  bool fewer = false;
   for (const ClusterChange& change : changes) {
     const uint32_t index = change.id.index();
-    if (index >= clusters_.size()) clusters_.resize(index + 1);
-    base::LocalRef<Cluster>& slot = clusters_[index];
+    if (index >= entries_.size()) entries_.resize(index + 1);
+    Entry& entry = entries_[index];
     if (change.gone) {
-      if (slot) slot->drainAll(false);
-      slot.reset();
-      continue;
+      if (entry.cluster) entry.cluster->drainAll(false);
+      entry = {};
+      fewer = true;
+    } else if (entry.cluster) {
+      entry.cluster->apply(change);
+    } else {
+      if (change.part == nullptr && entry.part == nullptr) continue;  // hosts of a cluster that is gone already
+      if (change.part != nullptr) entry.part = change.part;
+      if (change.hosts != nullptr) entry.hosts = change.hosts;
     }
-    if (!slot) {
-      if (change.part == nullptr) continue;  // hosts of a cluster that is gone already
-      seed_ += 0x9E3779B97F4A7C15u;
-      slot = base::LocalRef<Cluster>(new Cluster(loop_, seed_));
-    }
-    slot->apply(change);
   }
+  if (!fewer) return;
+  const auto unused = [](const Entry& entry) { return !entry.cluster && entry.part == nullptr; };
+  while (!entries_.empty() && unused(entries_.back())) entries_.pop_back();
+  if (entries_.capacity() >= 1024 && entries_.size() < entries_.capacity() / 8) entries_.shrink_to_fit();
 }
 
 void ClusterView::shutdown() {
-  for (auto& cluster : clusters_) {
-    if (cluster) cluster->drainAll(true);
+  for (Entry& entry : entries_) {
+    if (entry.cluster) entry.cluster->drainAll(true);
   }
-  clusters_.clear();
+  entries_.clear();
 }
 
 }  // namespace outrider::upstream

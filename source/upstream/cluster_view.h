@@ -87,17 +87,29 @@ class ClusterView final {
   ClusterView(event::Loop& loop, event::Mailbox& main, uint32_t slot, const config::NameTable* names);
   ~ClusterView();
 
-  // Null: no such cluster (503, NC).
-  Cluster* find(config::ClusterId id) const { return id.valid() && id.index() < clusters_.size() ? clusters_[id.index()].get() : nullptr; }
+  // Null: no such cluster (503, NC). The first one to ask for a cluster has it made: of ten thousand a worker may use ten.
+  Cluster* find(config::ClusterId id) const {
+    if (!id.valid() || id.index() >= entries_.size()) return nullptr;
+    Entry& entry = entries_[id.index()];
+    if (entry.cluster) return entry.cluster.get();
+    return entry.part != nullptr ? make(entry) : nullptr;
+  }
   Cluster* find(std::string_view name) const;
   void apply(const ClusterChanges& changes);
   void shutdown();  // closes every connection
 
  private:
+  struct Entry {
+    base::LocalRef<Cluster> cluster;  // null: not used yet, or no such cluster
+    ClusterPartRef part;              // until then: what it is made of
+    HostSetRef hosts;
+  };
+  Cluster* make(Entry& entry) const;
+
   event::Loop& loop_;
   const config::NameTable* names_;
-  uint64_t seed_;
-  std::vector<base::LocalRef<Cluster>> clusters_;
+  mutable uint64_t seed_;
+  mutable std::vector<Entry> entries_;  // by ClusterId
 };
 
 }  // namespace outrider::upstream

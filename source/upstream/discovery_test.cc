@@ -1,9 +1,16 @@
+#include <map>
+#include <random>
+
 #include <netinet/in.h>
 
 #include "source/upstream/harness.h"
 
 namespace outrider::upstream {
 namespace {
+
+std::shared_ptr<const config::EndpointsSpec> shared(config::EndpointsSpec endpoints) {
+  return std::make_shared<const config::EndpointsSpec>(std::move(endpoints));
+}
 
 config::EndpointsSpec endpointsAt(const std::vector<base::Address>& at) { return World::spec("", at)->endpoints; }
 
@@ -55,7 +62,7 @@ TEST(ClusterManager, ANewClusterWarmsUntilItsEndpointsCome) {
   EXPECT_EQ(world.view.find("a"), nullptr);
   EXPECT_FALSE(warm);
   EXPECT_EQ(world.manager.find("a").warming->waitsFor(), "endpoints");
-  EXPECT_TRUE(world.manager.updateEndpoints("a", endpointsAt({addressOf(1)})));
+  EXPECT_TRUE(world.manager.updateEndpoints("a", shared(endpointsAt({addressOf(1)}))));
   world.turns(2);
   EXPECT_TRUE(warm);
   EXPECT_EQ(world.cluster("a").hosts()->hosts.size(), 1u);
@@ -75,10 +82,10 @@ TEST(ClusterManager, TheOldVersionServesWhileTheNewOneWarms) {
 TEST(Eds, HostsThatStayAreTheSameObjects) {
   World world;
   world.serve(edsSpec("a"));
-  world.manager.updateEndpoints("a", endpointsAt({addressOf(1), addressOf(2)}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({addressOf(1), addressOf(2)})));
   world.manager.flush();
   const HostRef second = world.cluster("a").hosts()->hosts[1];
-  world.manager.updateEndpoints("a", endpointsAt({addressOf(2), addressOf(3)}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({addressOf(2), addressOf(3)})));
   world.manager.flush();
   EXPECT_EQ(world.cluster("a").hosts()->hosts[0], second);
   ASSERT_EQ(world.letters.back()->size(), 1u);
@@ -86,17 +93,69 @@ TEST(Eds, HostsThatStayAreTheSameObjects) {
   EXPECT_EQ(world.letters.back()->at(0).part, nullptr);
 }
 
+// Lists that grow, shrink, are exchanged in places, turned round, shuffled, and name addresses twice.
+TEST(Eds, HoweverTheListMovesAnAddressKeepsItsHostAndStandsOnce) {
+  World world;
+  world.serve(edsSpec("a"));
+  std::mt19937 random(7);
+  std::vector<int> list;
+  std::map<std::string, HostRef> had;
+  for (int round = 0; round < 300; ++round) {
+    const size_t at = list.empty() ? 0 : random() % list.size();
+    switch (random() % 6) {
+      case 0: list.insert(list.begin() + static_cast<ptrdiff_t>(at), static_cast<int>(1 + random() % 60)); break;
+      case 1:
+        if (!list.empty()) list.erase(list.begin() + static_cast<ptrdiff_t>(at));
+        break;
+      case 2:
+        if (!list.empty()) list[at] = static_cast<int>(1 + random() % 60);
+        break;
+      case 3: std::reverse(list.begin(), list.end()); break;
+      case 4: std::shuffle(list.begin(), list.end(), random); break;
+      case 5:
+        for (int i = 0; i < 5; ++i) list.push_back(static_cast<int>(1 + random() % 60));
+        break;
+    }
+    config::EndpointsSpec endpoints;
+    endpoints.localities.emplace_back();
+    std::vector<std::string> want;  // the first of an address holds
+    std::map<std::string, uint32_t> weight;
+    for (const int n : list) {
+      config::EndpointSpec endpoint = endpointAt(addressOf(n));
+      endpoint.weight = 1 + static_cast<uint32_t>(random() % 9);
+      const std::string text = addressOf(n).str();
+      if (weight.emplace(text, endpoint.weight).second) want.push_back(text);
+      endpoints.localities[0].endpoints.push_back(std::move(endpoint));
+    }
+    world.manager.updateEndpoints("a", shared(endpoints));
+    world.manager.flush();
+    const HostSet& set = *world.cluster("a").hosts();
+    ASSERT_EQ(set.hosts.size(), want.size()) << round;
+    std::map<std::string, HostRef> has;
+    for (size_t i = 0; i < want.size(); ++i) {
+      const HostRef& host = set.hosts[i];
+      ASSERT_EQ(host->address.str(), want[i]) << round;
+      ASSERT_EQ(host->weight.load(), weight[want[i]]) << round;
+      if (const auto it = had.find(want[i]); it != had.end()) {
+        ASSERT_EQ(it->second, host) << round;
+      }
+      has.emplace(want[i], host);
+    }
+    had = std::move(has);
+  }
+}
+
 TEST(Eds, AHostThatStaysShowsItsNewWeight) {
   World world;
   world.serve(edsSpec("a"));
   config::EndpointsSpec endpoints = endpointsAt({addressOf(1), addressOf(2)});
   endpoints.localities[0].endpoints[1].weight = 3;
-  world.manager.updateEndpoints("a", endpoints);
+  world.manager.updateEndpoints("a", shared(endpoints));
   world.manager.flush();
   const HostRef second = world.cluster("a").hosts()->hosts[1];
   EXPECT_EQ(second->weight.load(), 3u);
   endpoints.localities[0].endpoints[1].weight = 7;
-  world.manager.updateEndpoints("a", endpoints);
+  world.manager.updateEndpoints("a", shared(endpoints));
   world.manager.flush();
   EXPECT_EQ(world.cluster("a").hosts()->hosts[1], second);
   EXPECT_EQ(second->weight.load(), 7u);
@@ -105,7 +164,7 @@ TEST(Eds, AHostThatStaysShowsItsNewWeight) {
 TEST(Eds, AChangedClusterTakesOverWhatIsKnownOfItsEndpoints) {
   World world;
   world.serve(edsSpec("a"));
-  world.manager.updateEndpoints("a", endpointsAt({addressOf(1)}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({addressOf(1)})));
   world.manager.flush();
   const HostRef host = world.cluster("a").hosts()->hosts[0];
   auto changed = edsSpec("a");
@@ -115,7 +174,7 @@ TEST(Eds, AChangedClusterTakesOverWhatIsKnownOfItsEndpoints) {
   EXPECT_EQ(world.cluster("a").part().spec->connect_timeout, base::kSecond);
   EXPECT_EQ(world.cluster("a").hosts()->hosts.at(0), host);
   // The next answer is for both, once.
-  world.manager.updateEndpoints("a", endpointsAt({addressOf(2)}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({addressOf(2)})));
   world.manager.flush();
   EXPECT_EQ(world.cluster("a").hosts()->hosts.at(0)->address_text, "10.0.0.1:2");
 }
@@ -141,25 +200,94 @@ TEST(Breaker, GaugesTellWhatIsOpen) {
   world.serve(spec);
   const ClusterPart& part = world.cluster("a").part();
   world.manager.refreshGauges();
-  EXPECT_EQ(part.breaker_stats[0].read(BreakerStat::kRqRetryOpen), 0u);
-  EXPECT_EQ(part.breaker_stats[0].read(BreakerStat::kRemainingRetries), 1u);
+  EXPECT_EQ(part.main_stats.read(ClusterMainStat::kDefaultRqRetryOpen), 0u);
+  EXPECT_EQ(part.main_stats.read(ClusterMainStat::kDefaultRemainingRetries), 1u);
   bool counted = false;
   ASSERT_TRUE(world.cluster("a").tryRetry(false, counted));
   world.manager.refreshGauges();
-  EXPECT_EQ(part.breaker_stats[0].read(BreakerStat::kRqRetryOpen), 1u);
-  EXPECT_EQ(part.breaker_stats[0].read(BreakerStat::kRemainingRetries), 0u);
+  EXPECT_EQ(part.main_stats.read(ClusterMainStat::kDefaultRqRetryOpen), 1u);
+  EXPECT_EQ(part.main_stats.read(ClusterMainStat::kDefaultRemainingRetries), 0u);
   world.cluster("a").endRetry(false, counted);
+}
+
+TEST(Breaker, GaugesAreBroughtUpToDateSomeClustersAtATime) {
+  World world;
+  for (int i = 0; i < 10; ++i) {
+    auto spec = World::spec("c" + std::to_string(i), {addressOf(1)});
+    spec->breakers[0].track_remaining = true;
+    spec->breakers[0].requests = 7;
+    world.serve(spec);
+  }
+  ASSERT_TRUE(world.manager.remove("c0"));
+  world.manager.flush();
+  const auto done = [&](int i) {
+    return world.cluster("c" + std::to_string(i)).part().main_stats.read(ClusterMainStat::kDefaultRemainingRq) == 7;
+  };
+  size_t at = 0;
+  EXPECT_TRUE(world.manager.refreshGauges(at, 4));
+  EXPECT_TRUE(done(1) && done(3));
+  EXPECT_FALSE(done(4) || done(9));
+  EXPECT_TRUE(world.manager.refreshGauges(at, 4));
+  EXPECT_FALSE(world.manager.refreshGauges(at, 4));
+  EXPECT_TRUE(done(4) && done(9));
+}
+
+TEST(View, HostsThatChangedBeforeAClusterIsFirstUsedAreThoseItHas) {
+  World world;
+  world.serve(World::spec("a", {addressOf(1)}));
+  world.serve(World::spec("a", {addressOf(2), addressOf(3)}));
+  EXPECT_EQ(world.cluster("a").hosts()->hosts.size(), 2u);
+  ASSERT_TRUE(world.manager.remove("a"));
+  world.manager.flush();
+  EXPECT_EQ(world.view.find("a"), nullptr);
+}
+
+TEST(View, AClusterThatLeavesUnusedIsFoundNoMore) {
+  World world;
+  world.serve(World::spec("a", {addressOf(1)}));
+  world.serve(World::spec("b", {addressOf(1)}));
+  ASSERT_TRUE(world.manager.remove("b"));
+  world.manager.flush();
+  EXPECT_EQ(world.view.find("b"), nullptr);
+  EXPECT_NE(world.view.find("a"), nullptr);
+  world.serve(World::spec("b", {addressOf(2)}));
+  EXPECT_EQ(world.cluster("b").hosts()->hosts.size(), 1u);
+}
+
+TEST(ClusterStats, CodesCountedByAVersionStayWithTheNext) {
+  World world;
+  world.serve(World::spec("a", {addressOf(1)}));
+  const auto count = [&] {
+    uint64_t out = 0;
+    stats::Store::Visitor visitor;
+    visitor.number = [&](const std::string& name, stats::Kind, const stats::Scope::Reading& reading) {
+      if (name == "cluster.a.upstream_rq_503") out += reading.value;
+    };
+    world.stats.visit(visitor);
+    return out;
+  };
+  EXPECT_FALSE(world.cluster("a").part().codes->made());
+  world.cluster("a").part().codes->inc("503");
+  EXPECT_EQ(count(), 1u);
+  auto changed = World::spec("a", {addressOf(1)});
+  changed->connect_timeout = base::kSecond;
+  world.serve(changed);
+  world.letters.clear();
+  world.turns(3);
+  ASSERT_EQ(world.cluster("a").part().spec->connect_timeout, base::kSecond);
+  world.cluster("a").part().codes->inc("503");
+  EXPECT_EQ(count(), 2u);
 }
 
 TEST(Eds, OneLetterCarriesABatch) {
   World world;
   for (const char* name : {"a", "b", "c"}) {
     world.serve(edsSpec(name));
-    world.manager.updateEndpoints(name, endpointsAt({addressOf(1)}));
+    world.manager.updateEndpoints(name, shared(endpointsAt({addressOf(1)})));
   }
   world.manager.flush();
   const size_t letters = world.letters.size();
-  for (const char* name : {"a", "b", "c"}) world.manager.updateEndpoints(name, endpointsAt({addressOf(2)}));
+  for (const char* name : {"a", "b", "c"}) world.manager.updateEndpoints(name, shared(endpointsAt({addressOf(2)})));
   world.manager.flush();
   EXPECT_EQ(world.letters.size(), letters + 1);
   EXPECT_EQ(world.letters.back()->size(), 3u);
@@ -170,11 +298,11 @@ TEST(Eds, RequestsUnderWayFinishOnARemovedHost) {
   Peer peer(world.loop);
   peer.answer = [](const std::string&) { return std::string(); };
   world.serve(edsSpec("a"));
-  world.manager.updateEndpoints("a", endpointsAt({peer.address()}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({peer.address()})));
   world.manager.flush();
   Call call(world, "a");
   ASSERT_TRUE(world.until([&] { return peer.heads.size() == 1; }));
-  world.manager.updateEndpoints("a", endpointsAt({}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({})));
   world.manager.flush();
   peer.sayAll("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
   ASSERT_TRUE(world.until([&] { return call.done(); }));
@@ -275,9 +403,9 @@ TEST(HealthCheck, AHostThatDiscoveryGaveUpStaysWhileItIsHealthy) {
   auto spec = checkedSpec("a", {});
   spec->discovery = config::Discovery::kEds;
   world.serve(spec);
-  world.manager.updateEndpoints("a", endpointsAt({peer.address()}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({peer.address()})));
   ASSERT_TRUE(world.until([&] { return world.view.find("a") != nullptr && world.cluster("a").hosts()->healthy == 1; }));
-  world.manager.updateEndpoints("a", endpointsAt({}));
+  world.manager.updateEndpoints("a", shared(endpointsAt({})));
   world.manager.flush();
   EXPECT_EQ(world.cluster("a").hosts()->hosts.size(), 1u);
   peer.answer = [](const std::string&) { return std::string("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"); };
@@ -393,7 +521,7 @@ TEST(Budget, OneEndpointChangeAmongTenThousandClustersTakesAtMostThreeMillisecon
   World world;
   for (int i = 0; i < 10000; ++i) {
     ASSERT_TRUE(world.manager.put(edsSpec("cluster-" + std::to_string(i)), true).ok());
-    world.manager.updateEndpoints("cluster-" + std::to_string(i), endpointsAt({addressOf(1), addressOf(2)}));
+    world.manager.updateEndpoints("cluster-" + std::to_string(i), shared(endpointsAt({addressOf(1), addressOf(2)})));
   }
   world.manager.flush();
   ASSERT_EQ(world.manager.warmingCount(), 0u);
@@ -401,7 +529,7 @@ TEST(Budget, OneEndpointChangeAmongTenThousandClustersTakesAtMostThreeMillisecon
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
   constexpr int kTimes = 10;
   for (int i = 0; i < kTimes; ++i) {
-    world.manager.updateEndpoints("cluster-5000", endpointsAt({addressOf(1), addressOf(3 + i)}));
+    world.manager.updateEndpoints("cluster-5000", shared(endpointsAt({addressOf(1), addressOf(3 + i)})));
     world.manager.flush();
   }
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);

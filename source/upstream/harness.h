@@ -156,7 +156,7 @@ class World {
   }
 
   event::Loop loop;
-  stats::Store stats;
+  stats::Store stats{4};  // as with two workers: a slot is a pointer in every scope
   config::NameTable names;
   ClusterView view{loop, loop.mailbox(), 1, &names};
   std::vector<std::shared_ptr<const ClusterChanges>> letters;

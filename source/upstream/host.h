@@ -9,7 +9,6 @@
 #include <string>
 
 #include "source/base/shared/host_load.h"
-#include "source/config/endpoint_spec.h"
 #include "source/stream/stream_info.h"
 
 namespace outrider::upstream {
@@ -45,14 +44,23 @@ struct HostStats {
   std::atomic<uint64_t> cx_total{0}, cx_connect_fail{0}, rq_total{0}, rq_success{0}, rq_error{0}, rq_timeout{0};
 };
 
+// How a host's checks differ from its cluster's: endpoint.v3.Endpoint.HealthCheckConfig.
+struct HostCheck {
+  std::string hostname;
+  uint16_t port = 0;  // 0: the endpoint's own
+  bool disabled = false;
+};
+
+// What all have comes first, and what is written for every request ends it, on a line of its own. State that few hosts have belongs
+// behind a pointer, as `check` is.
 struct Host final : stream::HostInfo, std::enable_shared_from_this<Host> {
   // Constant after construction.
-  std::string metadata;           // core.Metadata, wire form
-  config::EndpointSpec endpoint;  // check_port, check_hostname ...
+  std::string metadata;                    // core.Metadata, wire form
+  std::unique_ptr<const HostCheck> check;  // null: as the cluster says
   // Any thread.
-  mutable base::shared::HostLoad load;
-  mutable HostStats stats;
   mutable std::atomic<uint32_t> weight{1};  // as the latest assignment says, for who looks; balancers have theirs in the host set
+  alignas(64) mutable base::shared::HostLoad load;
+  mutable HostStats stats;
 
   Health health() const { return healthOf(load.health.load(std::memory_order_relaxed)); }
   bool has(HealthFlag flag) const { return (load.health.load(std::memory_order_relaxed) & bit(flag)) != 0; }

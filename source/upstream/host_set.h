@@ -28,7 +28,9 @@ struct Candidates {
 };
 
 struct PriorityLevel {
-  Candidates healthy, degraded, all;
+  Candidates healthy, degraded;
+  Candidates any;  // empty when all are healthy
+  const Candidates& all() const { return any.empty() ? healthy : any; }
   uint32_t host_count = 0;
   uint8_t healthy_load = 0;  // percent of the traffic that goes to healthy hosts here; all loads add up to 100
   uint8_t degraded_load = 0;
@@ -43,10 +45,12 @@ struct LbShared {
 
 struct HostSet {
   std::vector<HostRef> hosts;         // every host, in the order of the endpoints
-  std::vector<uint32_t> priority_of;  // of each host
+  std::vector<uint32_t> priority_of;  // of each host; empty: 0
   std::vector<PriorityLevel> levels;
   std::shared_ptr<LbShared> shared;
   uint32_t healthy = 0, degraded = 0, excluded = 0;
+
+  uint32_t priorityOf(size_t host) const { return priority_of.empty() ? 0 : priority_of[host]; }
 };
 using HostSetRef = std::shared_ptr<const HostSet>;
 

@@ -35,6 +35,8 @@ std::vector<uint16_t> scale(const std::vector<uint32_t>& weights) {
 Choice choiceOf(const std::vector<const Member*>& members) {
   Choice out;
   std::vector<uint32_t> weights;
+  out.hosts.reserve(members.size());
+  weights.reserve(members.size());
   for (const Member* member : members) {
     out.hosts.push_back(member->host.get());
     weights.push_back(member->weight);
@@ -140,15 +142,14 @@ void setLoads(HostSet& out, const std::vector<Level>& levels, const HostSetPolic
 
 }  // namespace
 
-std::unique_ptr<HostSet> buildHostSet(const std::vector<Member>& members, const std::vector<uint32_t>& locality_weights,
+std::unique_ptr<HostSet> buildHostSet(std::vector<Member> members, const std::vector<uint32_t>& locality_weights,
                                       const HostSetPolicy& policy, std::shared_ptr<LbShared> shared) {
   auto out = std::make_unique<HostSet>();
   out->shared = std::move(shared);
   uint32_t count = 1;
   for (const Member& member : members) count = std::max(count, std::min(member.priority, kMostPriorities) + 1);
   std::vector<Level> levels(count);
-  out->hosts.reserve(members.size());
-  out->priority_of.reserve(members.size());
+  if (count > 1) out->priority_of.reserve(members.size());
   for (const Member& member : members) {
     const uint32_t priority = std::min(member.priority, kMostPriorities);
     Level& level = levels[priority];
@@ -156,8 +157,7 @@ std::unique_ptr<HostSet> buildHostSet(const std::vector<Member>& members, const 
     group.weight = member.locality < locality_weights.size() ? locality_weights[member.locality] : 0;
     const uint64_t unit = policy.weighted_priority_health ? member.weight : 1;
     group.all.push_back(&member);
-    out->hosts.push_back(member.host);
-    out->priority_of.push_back(priority);
+    if (count > 1) out->priority_of.push_back(priority);
     ++level.hosts;
     const uint32_t flags = member.host->load.health.load(std::memory_order_relaxed);
     const bool excluded = (flags & (bit(HealthFlag::kPendingActive) | bit(HealthFlag::kEdsDraining))) != 0;
@@ -190,9 +190,13 @@ std::unique_ptr<HostSet> buildHostSet(const std::vector<Member>& members, const 
     out->levels[i].host_count = levels[i].hosts;
     out->levels[i].healthy = candidatesOf(levels[i], &Group::healthy, policy);
     out->levels[i].degraded = candidatesOf(levels[i], &Group::degraded, policy);
-    out->levels[i].all = candidatesOf(levels[i], &Group::all, policy);
+    const bool all_healthy = std::all_of(levels[i].groups.begin(), levels[i].groups.end(),
+                                         [](const auto& group) { return group.second.healthy.size() == group.second.all.size(); });
+    if (!all_healthy) out->levels[i].any = candidatesOf(levels[i], &Group::all, policy);
   }
   setLoads(*out, levels, policy);
+  out->hosts.reserve(members.size());
+  for (Member& member : members) out->hosts.push_back(std::move(member.host));
   return out;
 }
 

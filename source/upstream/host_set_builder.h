@@ -23,7 +23,7 @@ struct HostSetPolicy {
   bool weighted_priority_health = false;  // health of a priority counts weights, not hosts
 };
 
-std::unique_ptr<HostSet> buildHostSet(const std::vector<Member>& members, const std::vector<uint32_t>& locality_weights,
+std::unique_ptr<HostSet> buildHostSet(std::vector<Member> members, const std::vector<uint32_t>& locality_weights,
                                       const HostSetPolicy& policy, std::shared_ptr<LbShared> shared);
 
 }  // namespace outrider::upstream

@@ -103,7 +103,7 @@ absl::Status Assembler::unknownCluster(const config::RouteTable& table) const {
 
 absl::Status Assembler::checkClusters(const ListenerDraft& draft) const {
   for (const auto& table : draft.parsed.needs.tables) {
-    if (table.table == nullptr || !table.table->spec().validate_clusters.value_or(true)) continue;
+    if (table.table == nullptr || !table.table->validateClusters().value_or(true)) continue;
     if (absl::Status status = unknownCluster(*table.table); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -259,22 +259,24 @@ config::RouteTableId Assembler::idOfRds(std::string_view name, std::string_view 
   return at->second;
 }
 
-std::shared_ptr<const config::RouteTable> Assembler::parseRoutes(const envoy::config::route::v3::RouteConfiguration& in,
-                                                                 std::string_view bytes, config::Problems& problems) {
-  const size_t before = problems.size();
-  parts_.checker.check(in, bytes, problems);
-  if (problems.size() > before) return nullptr;
+std::shared_ptr<const config::RouteTable> Assembler::readRoutes(std::string_view bytes, const config::RouteTable* before,
+                                                                config::Problems& problems) {
   config::ParseContext parse{problems, parts_.names, parts_.stats, parts_.defaults};
-  return config::parseRouteTable(in, parse);
+  return config::readRouteTable(bytes, parts_.checker, before, parse);
+}
+
+std::shared_ptr<const config::RouteTable> Assembler::servingRoutes(std::string_view name, std::string_view source) {
+  const auto at = routes_.find(idOfRds(name, source));
+  return at == routes_.end() ? nullptr : at->second.table;
 }
 
 absl::Status Assembler::applyRoutes(std::string_view name, std::string_view source, std::shared_ptr<const config::RouteTable> table) {
-  if (table->spec().validate_clusters.value_or(false)) {
+  if (table->validateClusters().value_or(false)) {
     if (absl::Status status = unknownCluster(*table); !status.ok()) return status;
   }
   const config::RouteTableId id = idOfRds(name, source);
   Routes& routes = routes_[id];
-  const bool same = routes.table != nullptr && routes.table->spec() == table->spec();
+  const bool same = routes.table != nullptr && routes.table->sameAs(*table);
   routes.settled = true;
   if (!same) {
     routes.table = table;

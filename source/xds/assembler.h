@@ -102,9 +102,10 @@ class Assembler final : public filter::RouteTableNames {
   void removeListener(const std::string& name, base::Nanos drain_time);
 
   // ---- routes ----
-  // `bytes`: what `in` was parsed from.
-  std::shared_ptr<const config::RouteTable> parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, std::string_view bytes,
-                                                        config::Problems& problems);
+  // `before`: what serves under that name now (servingRoutes()), or null; what did not change is taken over from it.
+  std::shared_ptr<const config::RouteTable> readRoutes(std::string_view bytes, const config::RouteTable* before,
+                                                       config::Problems& problems);
+  std::shared_ptr<const config::RouteTable> servingRoutes(std::string_view name, std::string_view source);
   // RDS's answer for a name of one source; equal tables change nothing.
   // InvalidArgument: a cluster that validate_clusters asks for does not exist; the table before stays.
   absl::Status applyRoutes(std::string_view name, std::string_view source, std::shared_ptr<const config::RouteTable> table);

@@ -12,7 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "source/config/endpoint_spec.h"
+#include "source/config/names.h"
 #include "source/xds/assembler.h"
 #include "source/xds/file_watch.h"
 #include "source/xds/hub.h"
@@ -46,7 +49,6 @@ class Follower final {
   // Of the bootstrap's own resources, and of what was applied since.
   void clusterApplied(const config::ClusterSpec& spec);
   void listenersChanged();
-  void clusterRemoved(const std::string& name);
   // The secrets of a cluster's transport socket, each time one is made.
   void clusterSecrets(const std::string& name, const std::vector<config::SdsRef>& refs);
 
@@ -58,9 +60,21 @@ class Follower final {
   class Secret;
   class Scopes;
   class Runtime;
-  void endpointsUnwanted(const std::string& cluster);
+  struct ByEdsName {
+    using is_transparent = void;
+    size_t operator()(std::string_view name) const;
+    size_t operator()(const std::unique_ptr<Endpoints>& watch) const;
+    bool operator()(std::string_view a, const std::unique_ptr<Endpoints>& b) const;
+    bool operator()(const std::unique_ptr<Endpoints>& a, std::string_view b) const;
+    bool operator()(const std::unique_ptr<Endpoints>& a, const std::unique_ptr<Endpoints>& b) const;
+  };
+  config::ClusterId idOf(std::string_view cluster) const;
+  void removeCluster(const std::string& name);
+  Endpoints& endpointsOf(const config::ClusterSpec& spec);
+  void endpointsUnwanted(config::ClusterId cluster);
   void secretWanted(const config::SdsRef& ref);
-  void dropUnwantedSecrets();
+  void dropClusterSecrets(const std::string& name);
+  void useSecrets(std::set<std::string>& had, std::set<std::string> now);
   void runtimeReady();
   void clustersReady();
   // What refers to clusters waits until all that came before it are applied.
@@ -68,6 +82,8 @@ class Follower final {
   void clustersDone();
   void listenersReady();
   void applyEndpoints(const std::string& eds_name, std::shared_ptr<const config::EndpointsSpec> spec);
+  template <class Trip, class Work, class Apply>
+  void prepare(std::shared_ptr<Trip> trip, Work work, Apply apply);  // followed.h
   void post(std::function<void()> job) { parts_.loop.mailbox().post(std::move(job)); }
 
   FollowerParts parts_;
@@ -79,13 +95,14 @@ class Follower final {
   std::function<void()> ready_;
   std::unique_ptr<Clusters> clusters_;
   std::unique_ptr<Listeners> listeners_;
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Endpoints>> endpoints_;  // EDS name, source: one name is a range
-  std::map<std::string, std::pair<std::string, std::string>> eds_of_;                    // cluster -> key above
-  std::map<std::pair<std::string, std::string>, std::unique_ptr<Routes>> routes_;        // source, name
-  FileWatch files_;                                                                      // that secrets refer to
-  std::map<std::string, std::unique_ptr<Secret>> secrets_;                               // by tls::Secrets' key
-  std::map<std::string, std::set<std::string>> cluster_secrets_;                         // cluster -> keys
-  std::set<std::string> listener_secrets_;                                               // keys
+  absl::flat_hash_set<std::unique_ptr<Endpoints>, ByEdsName, ByEdsName> endpoints_;
+  std::set<std::string> eds_sources_;                                              // serialized; as many as there ever were
+  absl::flat_hash_map<uint32_t, Endpoints*> eds_of_;                               // by the index of a ClusterId
+  std::map<std::pair<std::string, std::string>, std::unique_ptr<Routes>> routes_;  // source, name
+  FileWatch files_;                                                                // that secrets refer to
+  std::map<std::string, std::unique_ptr<Secret>> secrets_;                         // by tls::Secrets' key
+  std::map<std::string, std::set<std::string>> cluster_secrets_;                   // cluster -> keys
+  std::set<std::string> listener_secrets_;                                         // keys
   std::map<config::ScopeSetId, std::unique_ptr<Scopes>> scopes_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // letters of a dead follower do nothing
 };

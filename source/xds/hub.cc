@@ -1,7 +1,5 @@
 #include "source/xds/hub.h"
 
-#include <algorithm>
-
 #include "source/base/log.h"
 #include "source/xds/types.h"
 
@@ -166,7 +164,7 @@ WatchId Hub::watch(const core::ConfigSource& source, std::string_view type_url, 
   if (session != nullptr) table = &session->subscription(type);
   if (type_url == kClusterType || type_url == kListenerType) table->keepReplaced();
   const WatchId id = next_++;
-  watches_[id] = {session, table};
+  watches_[id] = table;
   table->add(id, name, watcher, stats_prefix, fetchTimeout(source));
   return id;
 }
@@ -174,18 +172,21 @@ WatchId Hub::watch(const core::ConfigSource& source, std::string_view type_url, 
 void Hub::unwatch(WatchId id) {
   const auto at = watches_.find(id);
   if (at == watches_.end()) return;
-  (void)at->second.second->remove(id);
+  (void)at->second->remove(id);
   watches_.erase(at);
   loop_.defer(sweep_);
 }
 
 std::vector<Subscription*> Hub::tablesOf(std::string_view type_url) const {
   std::vector<Subscription*> out;
-  for (const auto& [id, watch] : watches_) {
-    if (watch.second->typeUrl() == type_url) out.push_back(watch.second);
+  const auto add = [&out](Subscription* table) {
+    if (table != nullptr && !table->unused()) out.push_back(table);
+  };
+  if (ads_ != nullptr) add(ads_->find(type_url));
+  for (const auto& [key, session] : sessions_) add(session->find(type_url));
+  for (const auto& [key, file] : files_) {
+    if (file->subscription().typeUrl() == type_url) add(&file->subscription());
   }
-  std::sort(out.begin(), out.end());
-  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/config/core/v3/config_source.pb.h"
 #include "source/config/problems.h"
@@ -97,7 +98,7 @@ class Hub final {
   std::unique_ptr<Session> ads_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<Session>> sessions_;  // source bytes, type
   std::map<std::pair<std::string, std::string>, std::unique_ptr<FileSource>> files_;  // path and directory, type
-  std::map<WatchId, std::pair<Session*, Subscription*>> watches_;                     // no session: of a file
+  absl::flat_hash_map<WatchId, Subscription*> watches_;
   event::Deferred sweep_;
   WatchId next_ = 1;
 };

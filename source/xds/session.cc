@@ -56,15 +56,20 @@ Session::~Session() {
   store_.dropText(identifier_name_);
 }
 
-Session::Type* Session::find(std::string_view type_url) {
+Session::Type* Session::typeOf(std::string_view type_url) const {
   for (const auto& type : types_) {
     if (type->table->typeUrl() == type_url) return type.get();
   }
   return nullptr;
 }
 
+Subscription* Session::find(std::string_view type_url) const {
+  const Type* type = typeOf(type_url);
+  return type == nullptr ? nullptr : type->table.get();
+}
+
 Subscription& Session::subscription(const std::string& type_url) {
-  if (Type* type = find(type_url)) return *type->table;
+  if (Subscription* known = find(type_url)) return *known;
   auto made = std::make_unique<Type>();
   made->table = std::make_unique<Subscription>(loop_, store_, type_url, [this] { flushSoon(); });
   const auto place = std::upper_bound(types_.begin(), types_.end(), typeRank(type_url),
@@ -149,7 +154,7 @@ void Session::onStreamMessage(std::string bytes) {
   options_.elsewhere([this, alive = std::weak_ptr<bool>(alive_), generation = generation_, delta = options_.delta,
                       bytes = std::make_shared<const std::string>(std::move(bytes)), main = &loop_.mailbox()] {
     auto read = std::make_shared<ReadResponse>(delta ? readDelta(*bytes) : readSotw(*bytes));
-    main->post([this, alive, generation, read] {
+    main->post([this, alive, generation, read = std::move(read)] {
       if (!alive.expired() && generation == generation_ && stream_ != nullptr) take(std::move(*read));
     });
   });
@@ -174,7 +179,7 @@ void Session::receive(std::string_view type_url, Response response, std::string_
     response.error = "type URL " + std::string(type_url) + " was not asked for on this stream; it is for " + options_.only_type;
     type_url = options_.only_type;
   }
-  Type* type = find(options_.only_type.empty() ? type_url : std::string_view(options_.only_type));
+  Type* type = typeOf(options_.only_type.empty() ? type_url : std::string_view(options_.only_type));
   if (type == nullptr) {
     OUTRIDER_LOG(kWarning, kXds, "ignoring a response of type %s: nobody asked for it", std::string(type_url).c_str());
     return;
@@ -292,17 +297,22 @@ void Session::sendSotw(Type& type, const Answer* answer) {
 }
 
 void Session::sendDelta(Type& type, const Answer* answer, const Subscription::Changes* changes) {
-  const Subscription& table = *type.table;
+  Subscription& table = *type.table;
   discovery::DeltaDiscoveryRequest request;
   request.set_type_url(table.typeUrl());
   std::string names;
-  constexpr int kSubscribe = 3, kUnsubscribe = 4;  // fields of DeltaDiscoveryRequest
-  if (changes == nullptr) {                        // the first one on this stream
-    names = table.namesOfRequest();
+  constexpr int kSubscribe = 3, kUnsubscribe = 4, kInitialVersions = 5;  // fields of DeltaDiscoveryRequest
+  if (changes == nullptr) {                                              // the first one on this stream
+    names = table.takeNamesOfRequest();
     if (table.wildcard() && !names.empty()) request.add_resource_names_subscribe("*");
-    for (auto& [name, version] : table.held()) (*request.mutable_initial_resource_versions())[name] = version;
+    table.forEachHeld([&names](const std::string& name, const std::string& version) {
+      std::string pair;  // of a map: its key and its value
+      appendName(pair, 1, name);
+      appendName(pair, 2, version);
+      appendName(names, kInitialVersions, pair);
+    });
   } else {
-    for (const std::string& name : changes->added) appendName(names, kSubscribe, name);
+    for (const std::string_view name : changes->added) appendName(names, kSubscribe, name);
     for (const std::string& name : changes->removed) appendName(names, kUnsubscribe, name);
   }
   if (answer != nullptr) {

@@ -59,6 +59,7 @@ class Session final : public StreamSink {
   Session& operator=(const Session&) = delete;
 
   Subscription& subscription(const std::string& type_url);  // made when new; lives as long as the session
+  Subscription* find(std::string_view type_url) const;      // null: never made
   bool remove(WatchId id);                                  // false: no such watch here
   bool unused() const;
   bool connected() const { return connected_; }
@@ -91,7 +92,7 @@ class Session final : public StreamSink {
     std::vector<Answer> answers;
   };
 
-  Type* find(std::string_view type_url);
+  Type* typeOf(std::string_view type_url) const;
   void connect();
   void flush();
   void send(Type& type);

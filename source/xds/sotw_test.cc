@@ -290,6 +290,31 @@ TEST_F(SotwStream, ResourcesInTheWrapperCarryTheirOwnVersionAndExpire) {
   EXPECT_EQ(clusters_.seen, Lines({"v1: +a", "v1: -a"}));
 }
 
+TEST_F(SotwStream, TenThousandResourcesAreComparedAndTakenUpInManyTurnsAndAnsweredOnce) {
+  constexpr size_t kMany = 10000;
+  (void)sotw();
+  std::vector<Cluster> all;
+  for (size_t i = 0; i < kMany; ++i) all.push_back(cluster("c" + std::to_string(i)));
+  server_.last()->sink->onStreamMessage(response<Cluster>(kClusterType, "v1", "n1", all).SerializeAsString());
+  turns(1);
+  EXPECT_TRUE(clusters_.seen.empty());  // some thousands are compared
+  turns(1);
+  EXPECT_EQ(clusters_.seen.size(), 1u);
+  EXPECT_TRUE(server_.last()->requests.empty());  // some thousands are taken up
+  const auto answers = sotw();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].version_info(), "v1");
+  EXPECT_EQ(answers[0].response_nonce(), "n1");
+
+  // The next one finds each of them: what is equal is not news, and what is not there is gone.
+  all[5].set_alt_stat_name("other");
+  all.pop_back();
+  serve(response<Cluster>(kClusterType, "v2", "n2", all));
+  turns(10);
+  ASSERT_EQ(clusters_.seen.size(), 2u);
+  EXPECT_EQ(clusters_.seen[1], "v2: +c5 -c9999");
+}
+
 TEST_F(SotwStream, BytesThatAreNoResponseEndTheStream) {
   (void)sotw();
   server_.last()->sink->onStreamMessage("\xff\xff\xff");

@@ -1,8 +1,10 @@
 #include "source/xds/subscription.h"
 
 #include <algorithm>
+#include <map>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
+#include "source/base/absl_compat.h"
 #include "source/base/log.h"
 #include "source/xds/types.h"
 
@@ -29,49 +31,47 @@ std::string defaultPrefix(std::string_view type_url, std::string_view name) {
   return "xds." + std::string(typeLabel(type_url)) + "." + std::string(name) + ".";
 }
 
-std::vector<std::string> moveOut(std::set<std::string>& names) {
-  std::vector<std::string> out;
-  out.reserve(names.size());
-  while (!names.empty()) out.push_back(std::move(names.extract(names.begin()).value()));
-  return out;
+// A request of a few names has them in order, for those who read it. Of thousands nobody does, and the sort would cost more than the rest.
+constexpr size_t kSorted = 1000;
+template <class Names>
+void sortFew(Names& names) {
+  if (names.size() <= kSorted) std::sort(names.begin(), names.end());
 }
 
 }  // namespace
 
-struct Subscription::Watch {
-  Watch(Subscription& table, WatchId number, std::string_view wanted, Watcher& user, std::string prefix)
-      : owner(table),
-        id(number),
-        name(wanted),
-        watcher(user),
-        stats(table.store_.scope(prefix, kSubscriptionTable)),
-        text_name(std::move(prefix) + "version_text"),
-        fetch(event::Timer::to<&Watch::onTimer>(table.loop_.timers(), this)) {
-    table.store_.text(text_name, [text = version_text] { return *text; });
-  }
-  ~Watch() { owner.store_.dropText(text_name); }
-  void onTimer() { owner.onTimeout(*this); }
+// Until the first delivery.
+struct Subscription::Fetch {
+  Fetch(Subscription& table, Watch& user)
+      : owner(table), watch(user), timer(event::Timer::to<&Fetch::onTimer>(table.loop_.timers(), this)) {}
+  void onTimer() { owner.onTimeout(watch); }
+  Subscription& owner;
+  Watch& watch;
+  event::Timer timer;
+};
 
-  void countUpdate(const std::string& version) {
+struct Subscription::Watch {
+  Watch(Entry& of, WatchId number, Watcher& user, stats::ScopeRef scope) : entry(of), id(number), watcher(user), stats(std::move(scope)) {}
+
+  void countUpdate(const Subscription& table, const Text& accepted) {
     stats.inc(SubscriptionStat::kUpdateSuccess);
     stats.inc(SubscriptionStat::kUpdateAttempt);
-    stats.set(SubscriptionStat::kUpdateTime, static_cast<uint64_t>(owner.loop_.wall() / base::kMilli));
-    stats.set(SubscriptionStat::kVersion, hashBytes(version) >> 1);
-    *version_text = version;
+    stats.set(SubscriptionStat::kUpdateTime, static_cast<uint64_t>(table.loop_.wall() / base::kMilli));
+    stats.set(SubscriptionStat::kVersion, hashBytes(*accepted) >> 1);
+    version = accepted;
   }
   void countRejected() {
     stats.inc(SubscriptionStat::kUpdateRejected);
     stats.inc(SubscriptionStat::kUpdateAttempt);
   }
 
-  Subscription& owner;
+  Watch* next = nullptr;  // of the same name
+  Entry& entry;
   const WatchId id;
-  const std::string name;
   Watcher& watcher;
   const stats::Set<SubscriptionStat> stats;
-  const std::string text_name;
-  const std::shared_ptr<std::string> version_text = std::make_shared<std::string>();
-  event::Timer fetch;
+  Text version;  // of the last update; null: none came
+  std::unique_ptr<Fetch> fetch;
   bool delivered = false;
 };
 
@@ -80,6 +80,7 @@ struct Subscription::Round {
   enum class Phase : uint8_t { kComparing, kHandingOver, kAnswering, kSettling };
   Subscription* owner = nullptr;
   Incoming in;
+  Text version;
   Phase phase = Phase::kComparing;
   size_t next = 0;                                          // the first item that the phase has not reached
   std::vector<std::shared_ptr<const std::string>> changed;  // by item; null: as accepted before
@@ -99,56 +100,92 @@ Subscription::Subscription(event::Loop& loop, stats::Store& store, std::string t
       absence_deletes_(findTypeInfo(type_url_) != nullptr && findTypeInfo(type_url_)->absence_deletes),
       names_changed_(std::move(names_changed)),
       expiry_(event::Timer::to<&Subscription::expire>(loop.timers(), this)),
-      late_(event::Deferred::to<&Subscription::deliverLate>(this)) {}
+      late_(event::Deferred::to<&Subscription::deliverLate>(this)) {
+  store_.texts(this, [this](const stats::Store::AddText& add) {
+    for (const auto& [id, watch] : watches_) {
+      add(std::string(watch->stats.scope()->prefix()) + "version_text", watch->version == nullptr ? std::string() : *watch->version);
+    }
+  });
+}
 
 Subscription::~Subscription() {
+  store_.dropTexts(this);
+  for (const auto& [id, watch] : watches_) delete watch;
   if (round_ == nullptr) return;
   round_->owner = nullptr;
   const auto dropped = std::exchange(round_->deliveries, {});  // they refer to the round
 }
 
+Subscription::Entry* Subscription::find(std::string_view name) const {
+  const auto at = entries_.find(name);
+  return at == entries_.end() ? nullptr : at->get();
+}
+
+const Subscription::Entry* Subscription::findHeld(std::string_view name) const {
+  const Entry* entry = find(name);
+  return entry == nullptr || entry->bytes == nullptr ? nullptr : entry;
+}
+
+Subscription::Entry& Subscription::need(std::string_view name) {
+  if (Entry* known = find(name)) return *known;
+  return **entries_.insert(std::make_unique<Entry>(name)).first;
+}
+
+// Whether it is wanted has changed.
+void Subscription::touch(Entry& entry) {
+  changed_ = true;
+  names_known_ = false;
+  if (!std::exchange(entry.touched, true)) touched_.push_back(&entry);
+}
+
+void Subscription::dropIfEmpty(Entry& entry) {
+  if (&entry == &wildcard_ || entry.watches != nullptr || entry.bytes != nullptr || entry.touched) return;
+  entries_.erase(entries_.find(std::string_view(entry.name)));
+}
+
+// Many resources of a response have the same version.
+Subscription::Text Subscription::shared(const std::string& version) {
+  if (last_version_ == nullptr || *last_version_ != version) last_version_ = std::make_shared<const std::string>(version);
+  return last_version_;
+}
+
 void Subscription::add(WatchId id, std::string_view name, Watcher& watcher, const std::string& stats_prefix, base::Nanos fetch_timeout) {
-  auto watch = std::make_unique<Watch>(*this, id, name, watcher, stats_prefix.empty() ? defaultPrefix(type_url_, name) : stats_prefix);
+  Entry& entry = name.empty() ? wildcard_ : need(name);
+  auto* watch =
+      new Watch(entry, id, watcher, store_.scope(stats_prefix.empty() ? defaultPrefix(type_url_, name) : stats_prefix, kSubscriptionTable));
   watch->stats.inc(SubscriptionStat::kUpdateAttempt);
-  std::vector<Watch*>& same = by_name_[watch->name];
-  const std::string key = name.empty() ? "*" : std::string(name);
-  if (same.empty()) {
-    if (removed_.erase(key) == 0) added_.insert(key);
-    changed_ = true;
-    names_known_ = false;
+  if (entry.watches == nullptr) {
+    if (!name.empty()) ++watched_names_;
+    touch(entry);
   }
-  same.push_back(watch.get());
-  if (name.empty()) ++wildcard_watches_;
-  const bool known = name.empty() ? ever_ : held_.contains(watch->name);
+  Watch** last = &entry.watches;
+  while (*last != nullptr) last = &(*last)->next;
+  *last = watch;
+  const bool known = name.empty() ? ever_ : entry.bytes != nullptr;
   if (known) {
     latecomers_.insert(id);
     loop_.defer(late_);
   } else if (fetch_timeout > 0) {
-    watch->fetch.armIn(fetch_timeout);
+    watch->fetch = std::make_unique<Fetch>(*this, *watch);
+    watch->fetch->timer.armIn(fetch_timeout);
   }
-  watches_.emplace(id, std::move(watch));
+  watches_.emplace(id, watch);
   if (changed_) names_changed_();
 }
 
 bool Subscription::remove(WatchId id) {
   const auto at = watches_.find(id);
   if (at == watches_.end()) return false;
-  const std::string name = at->second->name;
-  std::vector<Watch*>& same = by_name_[name];
-  std::erase(same, at->second.get());
-  if (name.empty()) --wildcard_watches_;
-  if (same.empty()) {
-    by_name_.erase(name);
-    const std::string key = name.empty() ? "*" : name;
-    if (added_.erase(key) == 0) removed_.insert(key);
-    changed_ = true;
-    names_known_ = false;
-  }
+  const std::unique_ptr<Watch> watch(at->second);
   watches_.erase(at);
   latecomers_.erase(id);
-  // Watches of one name may share a prefix; the readout that just went is another one's too.
-  if (const auto left = by_name_.find(name); left != by_name_.end()) {
-    for (const Watch* watch : left->second) store_.text(watch->text_name, [text = watch->version_text] { return *text; });
+  Entry& entry = watch->entry;
+  Watch** link = &entry.watches;
+  while (*link != watch.get()) link = &(*link)->next;
+  *link = watch->next;
+  if (entry.watches == nullptr) {
+    if (&entry != &wildcard_) --watched_names_;
+    touch(entry);
   }
   if (changed_) names_changed_();
   return true;
@@ -156,89 +193,115 @@ bool Subscription::remove(WatchId id) {
 
 const std::string& Subscription::namesOfRequest() const {
   if (std::exchange(names_known_, true)) return names_encoded_;
-  std::vector<std::string_view> sorted;
-  sorted.reserve(by_name_.size());
-  for (const auto& [name, watches] : by_name_) {
-    if (!name.empty()) sorted.push_back(name);
+  std::vector<std::string_view> names;
+  names.reserve(watched_names_);
+  size_t bytes = 0;
+  for (const auto& entry : entries_) {
+    if (entry->watches == nullptr) continue;
+    names.push_back(entry->name);
+    bytes += entry->name.size() + 4;
   }
-  std::sort(sorted.begin(), sorted.end());
+  sortFew(names);
   names_encoded_.clear();
-  for (const std::string_view name : sorted) appendName(names_encoded_, 3, name);
+  names_encoded_.reserve(bytes);
+  for (const std::string_view name : names) appendName(names_encoded_, 3, name);
   return names_encoded_;
 }
 
-void Subscription::forget(const std::string& name) {
-  refused_.erase(name);
-  const auto at = held_.find(name);
-  if (at == held_.end()) return;
-  if (at->second.expires > 0) expiring_.erase({at->second.expires, name});
-  held_.erase(at);
+std::string Subscription::takeNamesOfRequest() {
+  (void)namesOfRequest();
+  names_known_ = false;
+  return std::exchange(names_encoded_, {});
+}
+
+void Subscription::forget(std::string_view name) {
+  refused_.erase(base::toAbsl(name));
+  Entry* entry = find(name);
+  if (entry == nullptr) return;
+  setExpiry(entry->name, 0);
+  replaced_.erase(entry->name);
+  entry->bytes = nullptr;
+  entry->version = nullptr;
+  dropIfEmpty(*entry);
 }
 
 // What nobody wants any more is kept until its request leaves: who asks again in the same turn gets it at once.
 Subscription::Changes Subscription::takeChanges() {
   Changes changes;
-  changes.any = changed_;
-  const bool all_gone = removed_.contains("*");
-  changes.added = moveOut(added_);
-  changes.removed = moveOut(removed_);
+  changes.any = std::exchange(changed_, false);
+  bool all_gone = false;
+  for (Entry* entry : std::exchange(touched_, {})) {
+    entry->touched = false;
+    const bool wanted = entry->watches != nullptr;
+    if (entry->asked == wanted) {
+      dropIfEmpty(*entry);
+      continue;
+    }
+    entry->asked = wanted;
+    const bool all = entry == &wildcard_;
+    if (wanted) {
+      changes.added.push_back(all ? "*" : std::string_view(entry->name));
+    } else {
+      all_gone = all_gone || all;
+      changes.removed.push_back(all ? "*" : entry->name);
+    }
+  }
+  sortFew(changes.added);
+  sortFew(changes.removed);
   if (all_gone) {
     std::vector<std::string> gone;
-    for (const auto& [name, held] : held_) {
-      if (!by_name_.contains(name)) gone.push_back(name);
+    for (const auto& entry : entries_) {
+      if (entry->watches == nullptr) gone.push_back(entry->name);
     }
     for (const std::string& name : gone) forget(name);
     ever_ = false;
   } else if (!wildcard()) {
     for (const std::string& name : changes.removed) forget(name);
+  } else {
+    for (const std::string& name : changes.removed) {
+      if (Entry* entry = find(name)) dropIfEmpty(*entry);
+    }
   }
-  changed_ = false;
   return changes;
 }
 
-std::vector<std::pair<std::string, std::string>> Subscription::held() const {
-  std::vector<std::pair<std::string, std::string>> all;
-  all.reserve(held_.size());
-  for (const auto& [name, held] : held_) all.emplace_back(name, held.version);
-  std::sort(all.begin(), all.end());
-  return all;
+void Subscription::forEachHeld(const std::function<void(const std::string&, const std::string&)>& fn) const {
+  for (const auto& entry : entries_) {
+    if (entry->bytes != nullptr) fn(entry->name, *entry->version);
+  }
 }
 
 void Subscription::visit(const std::function<void(const ResourceView&)>& fn) const {
-  std::set<std::string_view> names;
-  for (const auto& [name, held] : held_) names.insert(name);
-  for (const auto& [name, refused] : refused_) names.insert(name);
-  for (const auto& [name, watches] : by_name_) {
-    if (!name.empty()) names.insert(name);
-  }
+  std::vector<std::string_view> names;
+  names.reserve(entries_.size());
+  for (const auto& entry : entries_) names.push_back(entry->name);
+  for (const auto& [name, refused] : refused_) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   for (const std::string_view each : names) {
     const std::string name(each);
-    const auto held = held_.find(name);
+    const Entry* held = findHeld(name);
     const auto refused = refused_.find(name);
+    const auto replaced = replaced_.find(name);
     ResourceView::Version accepted;
-    if (held != held_.end()) accepted = {held->second.bytes, held->second.version, held->second.at};
-    fn({name, held == held_.end() ? nullptr : &accepted, held == held_.end() ? nullptr : held->second.replaced.get(),
+    if (held != nullptr) accepted = {held->bytes, *held->version, held->at};
+    fn({name, held == nullptr ? nullptr : &accepted, held == nullptr || replaced == replaced_.end() ? nullptr : &replaced->second,
         refused == refused_.end() ? nullptr : &refused->second.version, refused == refused_.end() ? nullptr : &refused->second.error});
   }
 }
 
-void Subscription::dropReplaced() {
-  for (const std::string& name : replaced_) {
-    if (const auto held = held_.find(name); held != held_.end()) held->second.replaced.reset();
+void Subscription::dropReplaced() { replaced_.clear(); }
+
+void Subscription::setExpiry(const std::string& name, base::Nanos ttl) {
+  if (ttl == 0 && expires_.empty()) return;
+  if (const auto at = expires_.find(name); at != expires_.end()) {
+    expiring_.erase({at->second, name});
+    expires_.erase(at);
   }
-  replaced_.clear();
-}
-
-std::vector<Subscription::Watch*> Subscription::watchesOf(const std::string& name) const {
-  const auto at = by_name_.find(name);
-  return at == by_name_.end() ? std::vector<Watch*>() : at->second;
-}
-
-void Subscription::setExpiry(const std::string& name, Held& held, base::Nanos ttl) {
-  if (held.expires > 0) expiring_.erase({held.expires, name});
-  held.expires = ttl > 0 ? loop_.now() + ttl : 0;
-  if (held.expires == 0) return;
-  expiring_.insert({held.expires, name});
+  if (ttl == 0) return;
+  const base::Nanos end = loop_.now() + ttl;
+  expires_.emplace(name, end);
+  expiring_.insert({end, name});
   expiry_.armAt(expiring_.begin()->first);
 }
 
@@ -275,7 +338,7 @@ void Subscription::bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& 
     const auto watch = round->owner->watches_.find(id);
     if (watch != round->owner->watches_.end()) {
       if (verdict.accepted) {
-        watch->second->countUpdate(round->in.version);
+        watch->second->countUpdate(*round->owner, round->version);
       } else {
         watch->second->countRejected();
       }
@@ -289,10 +352,11 @@ void Subscription::apply(Incoming in, std::function<void(const Verdict&)> done) 
   round_ = round;
   round->owner = this;
   round->in = std::move(in);
+  round->version = shared(round->in.version);
   round->done = std::move(done);
   round->changed.resize(round->in.items.size());
   round->absence_deletes = round->in.full && absence_deletes_ && wildcard();
-  for (const Watch* watch : watchesOf("")) {
+  for (const Watch* watch = wildcard_.watches; watch != nullptr; watch = watch->next) {
     Delivery& delivery = round->deliveries[watch->id];
     delivery.type_url = type_url_;
     delivery.version = round->in.version;
@@ -339,14 +403,15 @@ bool Subscription::compareSome(Round& round) {
     const size_t i = round.next;
     Incoming::Item& item = items[i];
     if (round.absence_deletes) round.present.insert(item.name);
-    const auto held = held_.find(item.name);
+    Entry* entry = find(item.name);
+    const bool held = entry != nullptr && entry->bytes != nullptr;
     if (item.heartbeat) {
-      if (held != held_.end()) setExpiry(item.name, held->second, item.ttl);
+      if (held) setExpiry(item.name, item.ttl);
       continue;
     }
-    if (held != held_.end() && held->second.hash == item.hash) {
-      held->second.version = item.version;
-      setExpiry(item.name, held->second, item.ttl);
+    if (held && entry->hash == item.hash) {
+      if (*entry->version != item.version) entry->version = shared(item.version);
+      setExpiry(item.name, item.ttl);
       continue;
     }
     round.changed[i] = std::move(item.bytes);
@@ -357,8 +422,8 @@ bool Subscription::compareSome(Round& round) {
 
 void Subscription::closeComparison(const std::shared_ptr<Round>& round) {
   if (round->absence_deletes && wildcard()) {
-    for (const auto& [name, held] : held_) {
-      if (!round->present.contains(name)) round->in.removed.push_back(name);
+    for (const auto& entry : entries_) {
+      if (entry->bytes != nullptr && !round->present.contains(entry->name)) round->in.removed.push_back(entry->name);
     }
     std::sort(round->in.removed.begin(), round->in.removed.end());
   }
@@ -366,7 +431,7 @@ void Subscription::closeComparison(const std::shared_ptr<Round>& round) {
   for (auto at = round->deliveries.begin(); at != round->deliveries.end();) {
     Delivery& delivery = at->second;
     for (const std::string& name : round->in.removed) {
-      if (held_.contains(name)) delivery.removed.push_back(name);
+      if (findHeld(name) != nullptr) delivery.removed.push_back(name);
     }
     const auto watch = watches_.find(at->first);
     const bool first = watch != watches_.end() && !watch->second->delivered && !latecomers_.contains(at->first);
@@ -375,7 +440,7 @@ void Subscription::closeComparison(const std::shared_ptr<Round>& round) {
       ++at;
       continue;
     }
-    if (watch != watches_.end()) watch->second->countUpdate(round->in.version);
+    if (watch != watches_.end()) watch->second->countUpdate(*this, round->version);
     at = round->deliveries.erase(at);
   }
   round->phase = Round::Phase::kHandingOver;
@@ -390,7 +455,7 @@ void Subscription::handOver(WatchId id, Delivery delivery) {
     return;
   }
   watch->second->delivered = true;
-  watch->second->fetch.cancel();
+  watch->second->fetch.reset();
   latecomers_.erase(id);
   watch->second->watcher.onDelivery(std::move(delivery));
 }
@@ -401,13 +466,15 @@ void Subscription::deliverOne(const std::shared_ptr<Round>& round, size_t at) {
   const bool gone = at >= items.size();
   const std::string& name = gone ? round->in.removed[at - items.size()] : items[at].name;
   if (name.empty()) return;
-  std::vector<WatchId> ids;
-  for (const Watch* watch : watchesOf(name)) ids.push_back(watch->id);
+  const Entry* entry = find(name);
+  if (entry == nullptr) return;
+  if (!gone && round->changed[at] == nullptr) {
+    for (Watch* watch = entry->watches; watch != nullptr; watch = watch->next) watch->countUpdate(*this, round->version);
+    return;
+  }
+  absl::InlinedVector<WatchId, 4> ids;  // what a watcher does may end this entry
+  for (const Watch* watch = entry->watches; watch != nullptr; watch = watch->next) ids.push_back(watch->id);
   for (const WatchId id : ids) {
-    if (!gone && round->changed[at] == nullptr) {
-      if (const auto watch = watches_.find(id); watch != watches_.end()) watch->second->countUpdate(round->in.version);
-      continue;
-    }
     Delivery delivery;
     delivery.type_url = type_url_;
     delivery.version = round->in.version;
@@ -430,12 +497,11 @@ bool Subscription::handOverSome(const std::shared_ptr<Round>& round) {
     handOver(next.key(), std::move(next.mapped()));
   }
   const size_t all = round->in.items.size() + round->in.removed.size();
-  const auto namesWatched = [&] { return by_name_.size() > (wildcard() ? 1u : 0u); };
-  for (size_t i = 0; i < kPerTurn && round->next < all && namesWatched(); ++i) {
+  for (size_t i = 0; i < kPerTurn && round->next < all && watched_names_ > 0; ++i) {
     if (i > 0 && loop_.overtime()) break;
     deliverOne(round, round->next++);
   }
-  return round->next < all && namesWatched();
+  return round->next < all && watched_names_ > 0;
 }
 
 // What was accepted is held from now on; true: there are more items.
@@ -451,27 +517,26 @@ bool Subscription::settleSome(Round& round) {
 void Subscription::settleOne(Round& round, size_t at) {
   const Incoming::Item& item = round.in.items[at];
   if (item.heartbeat) return;
+  Entry* entry = find(item.name);
   if (round.changed[at] == nullptr) {
-    if (held_.contains(item.name)) refused_.erase(item.name);  // back to what serves
+    if (entry != nullptr && entry->bytes != nullptr) refused_.erase(item.name);  // back to what serves
     return;
   }
-  if (!wildcard() && !by_name_.contains(item.name)) return;
+  if (!wildcard() && (entry == nullptr || entry->watches == nullptr)) return;
   if (round.bad.contains(item.name)) {
     refused_[item.name] = {{std::move(round.changed[at]), item.version, loop_.wall()}, round.total.error};
     return;
   }
   refused_.erase(item.name);
-  Held& held = held_[item.name];
-  if (keep_replaced_ && held.bytes != nullptr && held.replaced == nullptr) {
-    held.replaced = std::make_unique<ResourceView::Version>(ResourceView::Version{held.bytes, held.version, held.at});
-    replaced_.push_back(item.name);
-  }
-  held.at = loop_.wall();
-  held.hash = item.hash;
-  held.version = item.version;
-  held.bytes = std::move(round.changed[at]);
-  setExpiry(item.name, held, item.ttl);
-  for (const Watch* watch : watchesOf(item.name)) {
+  if (entry == nullptr) entry = &need(item.name);
+  if (keep_replaced_ && entry->bytes != nullptr)
+    replaced_.try_emplace(item.name, ResourceView::Version{entry->bytes, *entry->version, entry->at});
+  entry->at = loop_.wall();
+  entry->hash = item.hash;
+  entry->version = shared(item.version);
+  entry->bytes = std::move(round.changed[at]);
+  setExpiry(item.name, item.ttl);
+  for (const Watch* watch = entry->watches; watch != nullptr; watch = watch->next) {
     if (!watch->delivered) latecomers_.insert(watch->id);  // came while the round ran
   }
 }
@@ -482,7 +547,7 @@ void Subscription::finish(Round& round) {
   ever_ = true;
   if (round.total.accepted) version_ = round.in.version;
   for (const std::string& name : round.in.removed) forget(name);
-  for (const Watch* watch : watchesOf("")) {
+  for (const Watch* watch = wildcard_.watches; watch != nullptr; watch = watch->next) {
     if (!watch->delivered) latecomers_.insert(watch->id);
   }
   if (!latecomers_.empty()) loop_.defer(late_);
@@ -490,52 +555,65 @@ void Subscription::finish(Round& round) {
   if (round.done) round.done(round.total);
 }
 
+// As many as this turn has time for.
 void Subscription::deliverLate() {
   if (busy()) return;  // finish() calls again
-  const std::set<WatchId> ids = std::exchange(latecomers_, {});
-  for (const WatchId id : ids) {
-    const auto at = watches_.find(id);
-    if (at == watches_.end()) continue;
-    Watch& watch = *at->second;
-    Delivery delivery;
-    delivery.type_url = type_url_;
-    if (watch.name.empty()) {
-      delivery.version = version_;
-      for (const auto& [name, held] : held_) delivery.resources.push_back({name, held.version, held.bytes});
-      std::sort(delivery.resources.begin(), delivery.resources.end(),
-                [](const ResourceIn& a, const ResourceIn& b) { return a.name < b.name; });
-    } else {
-      const auto held = held_.find(watch.name);
-      if (held == held_.end()) continue;
-      delivery.version = held->second.version;
-      delivery.resources.push_back({watch.name, held->second.version, held->second.bytes});
-    }
-    // The response was answered long ago; a refusal is this watcher's own matter.
-    delivery.answer = std::make_unique<Delivery::Answer>(
-        [self = this, alive = std::weak_ptr<bool>(alive_), id, version = delivery.version](Verdict verdict) {
-          if (alive.expired()) return;
-          const auto late = self->watches_.find(id);
-          if (late == self->watches_.end()) return;
-          if (verdict.accepted) {
-            late->second->countUpdate(version);
-            return;
-          }
-          late->second->countRejected();
-          OUTRIDER_LOG(kWarning, kXds, "%s %s: %s", std::string(typeLabel(self->type_url_)).c_str(), late->second->name.c_str(),
-                       verdict.error.c_str());
-        });
-    watch.delivered = true;
-    watch.fetch.cancel();
-    watch.watcher.onDelivery(std::move(delivery));
+  std::set<WatchId> ids = std::exchange(latecomers_, {});
+  while (!ids.empty()) {
+    deliverLateOne(ids.extract(ids.begin()).value());
+    if (ids.empty() || !loop_.overtime()) continue;
+    latecomers_.merge(ids);
+    loop_.mailbox().post([this, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) deliverLate();
+    });
+    return;
   }
+}
+
+void Subscription::deliverLateOne(WatchId id) {
+  const auto at = watches_.find(id);
+  if (at == watches_.end()) return;
+  Watch& watch = *at->second;
+  Delivery delivery;
+  delivery.type_url = type_url_;
+  if (&watch.entry == &wildcard_) {
+    delivery.version = version_;
+    for (const auto& entry : entries_) {
+      if (entry->bytes != nullptr) delivery.resources.push_back({entry->name, *entry->version, entry->bytes});
+    }
+    std::sort(delivery.resources.begin(), delivery.resources.end(),
+              [](const ResourceIn& a, const ResourceIn& b) { return a.name < b.name; });
+  } else {
+    const Entry& held = watch.entry;
+    if (held.bytes == nullptr) return;
+    delivery.version = *held.version;
+    delivery.resources.push_back({held.name, *held.version, held.bytes});
+  }
+  // The response was answered long ago; a refusal is this watcher's own matter.
+  delivery.answer = std::make_unique<Delivery::Answer>(
+      [this, alive = std::weak_ptr<bool>(alive_), id, version = shared(delivery.version)](const Verdict& verdict) {
+        if (alive.expired()) return;
+        const auto late = watches_.find(id);
+        if (late == watches_.end()) return;
+        if (verdict.accepted) {
+          late->second->countUpdate(*this, version);
+          return;
+        }
+        late->second->countRejected();
+        OUTRIDER_LOG(kWarning, kXds, "%s %s: %s", std::string(typeLabel(type_url_)).c_str(), late->second->entry.name.c_str(),
+                     verdict.error.c_str());
+      });
+  watch.delivered = true;
+  watch.fetch.reset();
+  watch.watcher.onDelivery(std::move(delivery));
 }
 
 void Subscription::onTimeout(Watch& watch) {
   watch.stats.inc(SubscriptionStat::kInitFetchTimeout);
   watch.stats.inc(SubscriptionStat::kUpdateAttempt);
   OUTRIDER_LOG(kWarning, kXds, "%s: initial fetch timed out for %s", std::string(typeLabel(type_url_)).c_str(),
-               watch.name.empty() ? "all resources" : watch.name.c_str());
-  const std::string name = watch.name;  // the watcher may end the watch
+               watch.entry.name.empty() ? "all resources" : watch.entry.name.c_str());
+  const std::string name = watch.entry.name;  // the watcher may end the watch
   watch.watcher.onFetchTimeout(name);
 }
 

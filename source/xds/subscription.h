@@ -1,19 +1,20 @@
 // Who wants what of one type from one source: the union of names, what was last accepted, and who still has to answer.
 //
-// The same table serves state-of-the-world streams, delta streams and files; it knows nothing of a wire.
+// The same table serves state-of-the-world streams, delta streams and files; it knows nothing of a wire. A name is one entry, with
+// what is held under it and a chain of those who watch it; what few names have (a refusal, a time to live) stands beside.
 // Thread: main. Lifetime: its session's or file's; deliveries may be answered after it is gone.
 #pragma once
 
-#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "source/event/loop.h"
 #include "source/stats/stats.h"
 #include "source/xds/read_response.h"
@@ -45,21 +46,22 @@ class Subscription final {
 
   const std::string& typeUrl() const { return type_url_; }
   bool unused() const { return watches_.empty(); }
-  bool wildcard() const { return wildcard_watches_ > 0; }
-  // The names, sorted and without the wildcard, as a request carries them: field 3 in both protocols (resource_names,
-  // resource_names_subscribe). Every answer of a state-of-the-world stream has them, so they are encoded once a change.
+  bool wildcard() const { return wildcard_.watches != nullptr; }
+  // The names, without the wildcard, as a request carries them: field 3 in both protocols (resource_names,
+  // resource_names_subscribe). Every answer of a state-of-the-world stream has them, so they are encoded once a change. A few are sorted.
   const std::string& namesOfRequest() const;
+  std::string takeNamesOfRequest();  // the same for those who need them once a stream: nothing is kept
 
   // What changed since the last call: for delta requests. Clears the marks.
   struct Changes {
-    std::vector<std::string> added;  // "*" for the wildcard
+    std::vector<std::string_view> added;  // "*" for the wildcard; good until the next call of this table
     std::vector<std::string> removed;
     bool any = false;
   };
   Changes takeChanges();
   bool changed() const { return changed_; }
   // Everything that is held, with its version.
-  std::vector<std::pair<std::string, std::string>> held() const;
+  void forEachHeld(const std::function<void(const std::string& name, const std::string& version)>& fn) const;
   // The same and more, for dumps: what was accepted, what was refused since, and names that nothing came for.
   void visit(const std::function<void(const ResourceView& resource)>& fn) const;
   const std::string& version() const { return version_; }
@@ -77,20 +79,39 @@ class Subscription final {
 
  private:
   struct Watch;
+  struct Fetch;
   struct Round;
-  struct Held {
+  using Text = std::shared_ptr<const std::string>;  // shared by all that have the same
+  struct Entry {
+    explicit Entry(std::string_view of) : name(of) {}
+    const std::string name;
     uint64_t hash = 0;
-    std::string version;
-    std::shared_ptr<const std::string> bytes;
-    base::Nanos expires = 0;
-    base::Nanos at = 0;  // wall clock
-    std::unique_ptr<ResourceView::Version> replaced;
+    Text bytes;  // null: nothing is held
+    Text version;
+    base::Nanos at = 0;        // wall clock
+    Watch* watches = nullptr;  // a chain
+    bool asked = false;        // takeChanges() gave the name as wanted
+    bool touched = false;      // is in touched_
+  };
+  struct ByName {
+    using is_transparent = void;
+    size_t operator()(std::string_view name) const { return hashBytes(name); }
+    size_t operator()(const std::unique_ptr<Entry>& entry) const { return hashBytes(entry->name); }
+    bool operator()(std::string_view a, const std::unique_ptr<Entry>& b) const { return a == b->name; }
+    bool operator()(const std::unique_ptr<Entry>& a, std::string_view b) const { return a->name == b; }
+    bool operator()(const std::unique_ptr<Entry>& a, const std::unique_ptr<Entry>& b) const { return a->name == b->name; }
   };
   struct Refused {
     ResourceView::Version version;
     std::string error;
   };
 
+  Entry* find(std::string_view name) const;  // null: nobody wants it and nothing is held
+  const Entry* findHeld(std::string_view name) const;
+  Entry& need(std::string_view name);
+  void touch(Entry& entry);
+  void dropIfEmpty(Entry& entry);
+  Text shared(const std::string& version);
   void advance(const std::shared_ptr<Round>& round);
   bool compareSome(Round& round);
   void closeComparison(const std::shared_ptr<Round>& round);
@@ -101,33 +122,34 @@ class Subscription final {
   void settleOne(Round& round, size_t at);
   void finish(Round& round);
   void deliverLate();
+  void deliverLateOne(WatchId id);
   void expire();
-  void setExpiry(const std::string& name, Held& held, base::Nanos ttl);
-  void forget(const std::string& name);
+  void setExpiry(const std::string& name, base::Nanos ttl);
+  void forget(std::string_view name);
   void bindAnswer(Delivery& delivery, const std::shared_ptr<Round>& round, WatchId id, std::string name);
   void onTimeout(Watch& watch);
-  std::vector<Watch*> watchesOf(const std::string& name) const;
 
   event::Loop& loop_;
   stats::Store& store_;
   const std::string type_url_;
   const bool absence_deletes_;
   std::function<void()> names_changed_;
-  std::map<WatchId, std::unique_ptr<Watch>> watches_;
-  absl::flat_hash_map<std::string, std::vector<Watch*>> by_name_;  // "" : the wildcard
+  absl::flat_hash_map<WatchId, Watch*> watches_;  // owned
+  absl::flat_hash_set<std::unique_ptr<Entry>, ByName, ByName> entries_;
+  Entry wildcard_{""};           // watches of everything
+  size_t watched_names_ = 0;     // entries with watches
+  std::vector<Entry*> touched_;  // since the last takeChanges(): wanted now and not before, or the other way round
+  bool changed_ = false;
   mutable std::string names_encoded_;
   mutable bool names_known_ = false;
-  size_t wildcard_watches_ = 0;
-  std::set<std::string> added_;
-  std::set<std::string> removed_;
-  bool changed_ = false;
-  absl::flat_hash_map<std::string, Held> held_;
-  absl::flat_hash_map<std::string, Refused> refused_;  // latest update that was not accepted
-  std::vector<std::string> replaced_;                  // names with Held::replaced
+  absl::flat_hash_map<std::string, Refused> refused_;                 // latest update that was not accepted
+  absl::flat_hash_map<std::string, ResourceView::Version> replaced_;  // by a version that may still warm
   bool keep_replaced_ = false;
+  Text last_version_;  // of those that were shared
   std::string version_;
   bool ever_ = false;  // a response was settled
   std::shared_ptr<Round> round_;
+  absl::flat_hash_map<std::string, base::Nanos> expires_;  // what has a time to live
   std::set<std::pair<base::Nanos, std::string>> expiring_;
   event::Timer expiry_;
   event::Deferred late_;

@@ -173,7 +173,7 @@ class XdsTest : public testing::Test {
   using Lines = std::vector<std::string>;
   base::FakeClock clock_;
   event::Loop loop_{clock_};
-  stats::Store store_;
+  stats::Store store_{3};
   FakeServer server_;
   std::vector<Target> targets_;
   std::optional<Hub> hub_;

@@ -116,6 +116,19 @@ def verdicts_tell_held_missed_and_not_measured_apart():
     equal(by["idle-h1", "1"], True)
 
 
+def the_floor_of_the_fixed_rate_is_told_and_whom_it_hides():
+    shown = document({"rate": {"outrider": rounds(300, 310, key="p99_us", late_p99_us=20), "envoy": rounds(2000, 2100, key="p99_us", late_p99_us=30)}})
+    equal(shown.floor_words(), None)
+    told = {"p50_us": 60, "p99_us": 200, "p999_us": 400, "late_p99_us": 15}
+    shown.floor = [{"round": 0, **told, "ahead": True}, {"round": 1, **told, "ahead": True}]
+    words = shown.floor_words()
+    check("p99 200, p99.9 400 µs" in words and "20.0 with Outrider, 30.0 with Envoy" in words, words)
+    check("more than half of the p99 of Outrider:" in words and "SCHED_FIFO" not in words, words)
+    check(words in shown.markdown(), "the page lacks it")
+    shown.floor[1]["ahead"] = False
+    check("SCHED_FIFO" in shown.floor_words(), "it is not said that the rest of the machine was in the way")
+
+
 def every_scenario_is_in_one_section():
     listed = [name for _, names in scenarios.SECTIONS for name in names]
     equal(sorted(listed), sorted(scenarios.TIMED))
@@ -231,6 +244,7 @@ def a_stall_is_charged_to_all_requests_that_were_due(program):
     check(390 <= told["requests"] <= 401, f"{told['requests']} requests of 400")
     check(told["queued"] >= 40, f"{told['queued']} waited for a connection")
     check(told["p99_us"] >= 300e3, f"p99 is {told['p99_us']} µs")
+    check(told["late_p99_us"] < 200e3, f"the server's stall is taken for the generator's own: {told['late_p99_us']} µs")
 
 
 def grpc_messages_come_back(program):
@@ -259,12 +273,13 @@ def the_bench_runs_and_judges(outrider):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "figures.json")
         done = subprocess.run([os.path.join(ROOT, "tools", "bench"), "--outrider", outrider, "--only", "outrider", "--rounds", "1", "--gate", "--json", path,
-                               "--scenarios", "h1,h2c-h2c,h2c-upload,grpc-unary,mtls-resumed,routes-regex"], capture_output=True, text=True, timeout=200)
+                               "--scenarios", "h1,h2c-h2c,h2c-upload,grpc-unary,mtls-resumed,rate,routes-regex"], capture_output=True, text=True, timeout=200)
         check(done.returncode == 2, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         with open(path) as file:
             told = json.load(file)
     equal(told["failures"], [])
-    equal(sorted(told["samples"]), ["grpc-unary", "h1", "h2c-h2c", "h2c-upload", "mtls-resumed", "routes-regex"])
+    equal(sorted(told["samples"]), ["grpc-unary", "h1", "h2c-h2c", "h2c-upload", "mtls-resumed", "rate", "routes-regex"])
+    check(len(told["floor"]) == 1 and told["floor"][0]["p99_us"] > told["floor"][0]["p50_us"] > 0, told["floor"])
     check(all(samples["outrider"][0]["cpu_us"] > 0 for samples in told["samples"].values()), told["samples"])
 
 
@@ -276,7 +291,8 @@ def main():
         os.environ["PATH"] += ":/usr/local/go/bin"
     plain = [median_and_spread, percentile_is_the_nearest_rank, ratio_is_of_pairs_so_a_slow_round_cancels, ratio_uses_only_rounds_that_both_have,
              best_peer_is_the_one_with_the_best_median, ratio_of_rates_is_below_one_when_ours_is_higher, target_holds_up_to_three_percent_above,
-             verdicts_tell_held_missed_and_not_measured_apart, every_scenario_is_in_one_section, markdown_goes_between_its_marks,
+             verdicts_tell_held_missed_and_not_measured_apart, the_floor_of_the_fixed_rate_is_told_and_whom_it_hides,
+             every_scenario_is_in_one_section, markdown_goes_between_its_marks,
              chart_is_an_svg_with_a_bar_for_each_figure, longest_turn_is_of_the_buckets_that_grew, memory_of_a_cluster_is_that_above_a_hundred,
              wrk_is_read_and_failures_are_refused, h2load_is_read_and_failures_are_refused, own_load_is_read_and_failures_are_refused]
     cases = [(case, ()) for case in plain]

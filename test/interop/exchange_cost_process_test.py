@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""What a steady exchange costs the real binary's workers over HTTP/2 and TLS: allocations, and system calls that move data.
+"""What a steady exchange costs the real binary's workers over HTTP/2, TLS and TCP: allocations, and system calls that move data.
 
 Between HTTP/2 ends none, two reads and two writes, as over HTTP/1.1 (h1_weight_process_test.py). Over TLS no more calls, and OpenSSL's
-allocations: two for each record, one in and one out. Calls are counted by count_calls.c, compiled here and loaded into the proxy.
+allocations: two for each record, one in and one out. A connection for each request adds three calls. Calls are counted by count_calls.c,
+compiled here and loaded into the proxy.
 """
 import os
 import shutil
@@ -65,22 +66,80 @@ class H2Exchange:
                 over |= f.kind == h2.DATA and f.stream == number and bool(f.flags & h2.END_STREAM)
 
 
+def counted(chosen, folder, library, name, listeners, cluster):
+    """A proxy of one worker whose calls are counted, and the file of its counts."""
+    name = name.replace(" ", "-")
+    proxy = harness.Proxy("outrider", chosen.outrider, folder, name=name, concurrency=1)
+    table = os.path.join(folder, "counts-" + name)
+    kept = dict(os.environ)
+    os.environ.update({"LD_PRELOAD": library, "OUTRIDER_CALL_COUNTS": table})
+    try:
+        proxy.start(harness.bootstrap(listeners(), [cluster], proxy.admin_port))
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+    return proxy, table
+
+
+def calls_of(proxy, table, name, action):
+    """The calls of ROUNDS actions after some that warm up."""
+    for _ in range(300):
+        action()
+    before = weight.counts(table, proxy.child.pid)
+    for _ in range(ROUNDS):
+        action()
+    after = weight.counts(table, proxy.child.pid)
+    print("      %s: %s" % (name, ", ".join("%s %.3f" % (c, (after[c] - before[c]) / ROUNDS) for c in weight.COLUMNS)))
+    return {c: after[c] - before[c] for c in weight.COLUMNS}
+
+
+def a_connection(chosen, folder, library):
+    """A connection for each request, on a listener of two addresses: accept, watch, two reads, two writes, close."""
+    backend, ports = weight.Backend(), (harness.free_port(), harness.free_port())
+    more = {"additional_addresses": [{"address": harness.address(ports[1])}]}
+    proxy, table = counted(chosen, folder, library, "new connections", lambda: [
+        harness.listener("l", ports[0], harness.hcm("l", harness.everything_to("up", timeout="0s")), **more)],
+                           harness.cluster("up", backend.port))
+
+    def once(port=ports[1]):
+        with weight.socket.create_connection(("127.0.0.1", port), 30) as s:
+            s.sendall(b"GET /ok HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            data = b""
+            while more := s.recv(65536):
+                data += more
+            check(data.endswith(b"\r\n\r\nok"), "the answer was %r" % data)
+    spent = calls_of(proxy, table, "a connection a request", once)
+    proxy.stop()
+    slack = ROUNDS // 20
+    check(spent["reads"] >= 2 * ROUNDS and spent["writes"] >= 2 * ROUNDS, "the counting does not work: %s" % spent)
+    check(spent["reads"] + spent["writes"] <= 4 * ROUNDS + slack, "data calls: %s" % spent)
+    check(spent["other"] <= 3 * ROUNDS + slack, "accept4, epoll_ctl and close are enough: %s" % spent)
+
+
+def a_message(chosen, folder, library):
+    """A message there and one back through the TCP proxy: two reads, two writes, no memory, nothing else."""
+    backend, port = weight.Backend(), harness.free_port()
+    relay = {"name": "tcp", "typed_config": {"@type": harness.TCP_PROXY, "stat_prefix": "t", "cluster": "up"}}
+    proxy, table = counted(chosen, folder, library, "messages", lambda: [harness.listener("l", port, relay)],
+                           harness.cluster("up", backend.port))
+    with weight.socket.create_connection(("127.0.0.1", port), 30) as s:
+        s.setsockopt(weight.socket.IPPROTO_TCP, weight.socket.TCP_NODELAY, 1)
+        spent = calls_of(proxy, table, "a message through the TCP proxy", lambda: weight.exchange(s))
+    proxy.stop()
+    check(spent["reads"] >= 2 * ROUNDS and spent["writes"] >= 2 * ROUNDS, "the counting does not work: %s" % spent)
+    check(spent["allocations"] <= ROUNDS // 50, "allocations: %s" % spent)
+    check(spent["reads"] + spent["writes"] <= 4 * ROUNDS + ROUNDS // 50, "data calls: %s" % spent)
+    check(spent["other"] == 0, "other calls: %s" % spent)
+
+
 def cost(chosen, folder, library, name, up, tls, most):
     """`up`: HTTP/2 on both sides, else HTTP/1.1. `tls`: certificates, or None for plain."""
     backend = H2Backend() if up else weight.Backend()
     port = harness.free_port()
     socket = harness.downstream_tls(tls, alpn=("h2",) if up else ("http/1.1",)) if tls else None
-    proxy = harness.Proxy("outrider", chosen.outrider, folder, name=name.replace(" ", "-"), concurrency=1)
-    config = harness.bootstrap([harness.listener("l", port, harness.hcm("l", harness.everything_to("up", timeout="0s")), transport_socket=socket)],
-                               [harness.cluster("up", backend.port, **(harness.http2_options() if up else {}))], proxy.admin_port)
-    table = os.path.join(folder, "counts-" + name.replace(" ", "-"))
-    kept = dict(os.environ)
-    os.environ.update({"LD_PRELOAD": library, "OUTRIDER_CALL_COUNTS": table})
-    try:
-        proxy.start(config)
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
+    proxy, table = counted(chosen, folder, library, name, lambda: [
+        harness.listener("l", port, harness.hcm("l", harness.everything_to("up", timeout="0s")), transport_socket=socket)],
+                           harness.cluster("up", backend.port, **(harness.http2_options() if up else {})))
     plain = weight.socket.create_connection(("127.0.0.1", port), 30)
     plain.setsockopt(weight.socket.IPPROTO_TCP, weight.socket.TCP_NODELAY, 1)
     s = plain
@@ -123,6 +182,8 @@ def main():
     tls = harness.make_certificates(folder)
     for name, up, certificates, most in (("HTTP/2 to HTTP/2", True, None, 0), ("TLS with HTTP/1.1", False, tls, 4), ("TLS with HTTP/2", True, tls, 4)):
         tally.run(name, cost, chosen, folder, library, name.replace("/", ""), up, certificates, most)
+    tally.run("a connection for each request", a_connection, chosen, folder, library)
+    tally.run("messages through the TCP proxy", a_message, chosen, folder, library)
     return tally.close()
 
 

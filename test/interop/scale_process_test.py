@@ -2,8 +2,8 @@
 """Ten thousand clusters over ADS from go-control-plane: time to be ready, memory, the longest turn of a loop, the CPU of one change.
 
 One changed endpoint costs the whole process at most 3 ms of CPU; /ready answers within 50 ms while the push is taken. No turn of a
-worker takes more than 1 ms of CPU time by the push, none of main's more than 20; with room here (33 and 2), for caches are shared with
-whatever else runs. The budgets of CPU are those of the release build; --budget gives others.
+worker takes more than 1 ms of CPU time by the push, none of main's more than 10; with room here (20 and 2), for caches are shared with
+whatever else runs. A cluster with its endpoint takes at most 8 KiB. The budgets of CPU are those of the release build; --budget gives others.
 """
 import os
 import re
@@ -123,8 +123,10 @@ def scale(chosen, folder, delta):
     proxy.child.wait()
     plane.stop()
     workers = [loop for loop in turns.most if loop.startswith("worker")]
-    check(turns.longest("main") <= 33, "a turn of main took %.1f ms of CPU" % turns.longest("main"))
+    check(turns.longest("main") <= 20, "a turn of main took %.1f ms of CPU" % turns.longest("main"))
     check(workers and turns.longest(*workers) <= 2, "a turn of a worker took %.2f ms of CPU" % turns.longest(*workers))
+    each = (rss - empty) / chosen.clusters
+    check(each <= 8, "a cluster takes %.2f KiB, the limit is 8" % each)
     check(cost <= chosen.budget, "a change costs %.3f ms, the budget is %.1f ms" % (cost, chosen.budget))
     slack = chosen.slack or 4 * max(1.0, os.getloadavg()[0] / os.cpu_count())
     check(longest < 50 * slack, "/ready took %.1f ms, the limit here is %.1f ms" % (longest, 50 * slack))

@@ -18,6 +18,13 @@ class Load:
 
     def __init__(self, folder, values, core, program):
         self.folder, self.values, self.core, self.program = folder, values, core, program
+        self.ahead = False  # whether the load runs before all that is scheduled by shares of time; what it loads is put before it then
+
+    def place(self):
+        """In the child."""
+        os.sched_setaffinity(0, {self.core})
+        if self.ahead:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
     def available(self, scenario):
         return scenario.tool in ("wrk", "h2load") or self.program is not None
@@ -29,7 +36,8 @@ class Load:
         return words
 
     def run(self, scenario, ports, seconds, begin=lambda: None):
-        """One run: {"requests", "seconds", "p50_us", "p99_us", ...}; BenchError if any request failed.
+        """One run: {"requests", "seconds", "p50_us", "p99_us", ...}; BenchError if any request failed. `rate` adds "late_p99_us", how late
+        the generator itself was, and "ahead".
 
         Calls begin() when the measured part begins: at once, but for test/bench/load tls once its connections are open."""
         port, seconds = ports[scenario.port], seconds * scenario.longer
@@ -51,7 +59,7 @@ class Load:
         command[0] = find_system(command[0]) or command[0]
         try:
             child = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                     preexec_fn=None if shared else lambda: os.sched_setaffinity(0, {self.core}))
+                                     preexec_fn=None if shared else self.place)
         except FileNotFoundError as error:
             raise BenchError(f"{scenario.tool} is missing: run tools/setup peers") from error
         try:
@@ -66,7 +74,8 @@ class Load:
             return read_wrk(text)
         if scenario.tool == "h2load":
             return {**read_h2load(text), **read_h2load_log(log)}
-        return read_own(text, seconds, "-resume" in scenario.arguments)
+        told = read_own(text, seconds, "-resume" in scenario.arguments)
+        return {**told, "ahead": self.ahead} if scenario.tool == "rate" else told
 
 
 def read_wrk(text):
@@ -113,7 +122,7 @@ def read_own(text, seconds, resume):
     if resume and told["resumed"] < told["handshakes"] - told["clients"]:
         raise BenchError(f"only {told['resumed']} of {told['handshakes']} sessions were resumed")
     result = {"requests": told["requests"], "seconds": told.get("seconds", seconds)}
-    result.update({key: told[key] for key in ("p50_us", "p99_us", "p999_us")})
+    result.update({key: told[key] for key in ("p50_us", "p99_us", "p999_us", "late_p99_us") if key in told})
     return result
 
 

@@ -24,8 +24,14 @@ def one(proxy, scenario, seconds, load):
     if scenario.check == "log":
         with open(proxy.access_log, "r+b") as file:  # all append to it
             file.truncate(0)
-    latencies = {key: value for key, value in told.items() if key.startswith("p")}
+    latencies = {key: value for key, value in told.items() if key.endswith("_us") or key == "ahead"}
     return {"cpu_us": used / told["requests"] * 1e6, "rps": told["requests"] / told["seconds"], **latencies}
+
+
+def floor(scenario, port, seconds, load):
+    """The latencies of the same load without a proxy, {"p50_us", "p99_us", ...}: less than this no proxy can show."""
+    told = load.run(scenario, {scenario.port: port}, seconds)
+    return {key: value for key, value in told.items() if key.endswith("_us") or key == "ahead"}
 
 
 class Tracer:

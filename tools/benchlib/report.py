@@ -31,12 +31,16 @@ def number(value):
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
+FLOOR_SHOWS = 0.5  # from this part of a proxy's p99 on, the generator and the backend are what is seen
+
+
 class Document:
-    """samples: {scenario: {proxy: [{"round", "cpu_us", "rps", ...}]}}; once: {"idle-h1" | "start" | "rest": {proxy: figure}}"""
+    """samples: {scenario: {proxy: [{"round", "cpu_us", "rps", ...}]}}; once: {"idle-h1" | "start" | "rest": {proxy: figure}}; floor: [{"round", "p99_us", ...}]"""
 
     def __init__(self, document):
         self.samples, self.once, self.calls = document["samples"], document["once"], document.get("calls", {})
         self.failures, self.proxies = document.get("failures", []), list(document["versions"])
+        self.floor = document.get("floor", [])
         self.document = document
 
     def figure(self, scenario, proxy, key):
@@ -98,6 +102,23 @@ class Document:
             words.append(f"{'?' if holds is None else 'ok' if holds else 'MISSED'} ({found}, at most {wanted})")
         return ", ".join(words)
 
+    def floor_words(self):
+        """What the fixed rate shows without a proxy, and of which proxies the figure is thus mostly not theirs; None if it was not measured."""
+        if not self.floor:
+            return None
+        middle = {key: figures.median(list(figures.by_round(self.floor, key).values())) for key in ("p50_us", "p99_us", "p999_us", "late_p99_us")}
+        words = (f"Without a proxy, straight to the backend: p50 {number(middle['p50_us'])}, p99 {number(middle['p99_us'])}, p99.9 "
+                 f"{number(middle['p999_us'])} µs; the generator itself was late by {number(middle['late_p99_us'])} µs at p99 there")
+        late = [(name, self.figure("rate", name, "late_p99_us")) for name in self.proxies]
+        words += "".join(f", {number(found[0])} with {LABELS[name]}" for name, found in late if found) + "."
+        if not all(sample["ahead"] for sample in self.floor):
+            words += " Proxies, backend and generator were not allowed to run before all else (SCHED_FIFO), so part of these latencies is the machine's."
+        p99 = [(LABELS[name], self.figure("rate", name, "p99_us")) for name in self.proxies]
+        hidden = [label for label, found in p99 if found and middle["p99_us"] >= FLOOR_SHOWS * found[0]]
+        if hidden:
+            words += f" That floor is more than half of the p99 of {', '.join(hidden)}: what differs between them there is hardly the proxies'."
+        return words
+
     def order(self):
         return [name for _, names in SECTIONS for name in names if name in self.samples]
 
@@ -111,7 +132,7 @@ class Document:
                                 self.ratio_text(name) if column == ratio else self.verdict_words(name) if column == verdict else self.text(name, column, key)))
         if "rate" in self.samples:
             blocks.append(table("Latency at 10,000 requests a second, from when each was due", [(key, UNITS[key]) for key in ("p50_us", "p99_us", "p999_us")],
-                                self.proxies, lambda key, proxy: self.text("rate", proxy, key)))
+                                self.proxies, lambda key, proxy: self.text("rate", proxy, key)) + (f"\n  {self.floor_words()}" if self.floor else ""))
         once = [(name, f"{label} (at most {most:g})") for name, label, most in self.once_rows()]
         if once:
             blocks.append(table("Memory and start", once, self.proxies, lambda name, proxy: self.once_text(name, proxy)))
@@ -154,6 +175,8 @@ class Document:
                 judged = key == "cpu_us" or key in first
                 columns = self.proxies + (["ratio", "target"] if judged else [])
                 out.append(markdown_table(UNITS[key], shown, columns, lambda name, column, key=key: self.markdown_cell(name, column, key)))
+            if "rate" in names and self.floor:
+                out.append(self.floor_words())
         once = [(name, label) for name, label, _ in self.once_rows()]
         if once:
             out.append("### Memory and start")

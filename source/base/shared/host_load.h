@@ -1,4 +1,4 @@
-// What all workers know of one upstream host, in one cache line of its own.
+// What all workers know of one upstream host; whoever holds it gives it a cache line that nothing else writes for every request.
 // Thread: any, relaxed atomics. `active` is written for every request; the rest only when something goes wrong or right again.
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace outrider::base::shared {
 
-struct alignas(64) HostLoad {
+struct HostLoad {
   std::atomic<uint32_t> active{0};              // requests (TCP: connections) under way, all workers
   std::atomic<uint32_t> consecutive_errors{0};  // since the last success; written on error, or on success after an error
   std::atomic<uint32_t> health{0};              // upstream::HealthFlag bits, written by main

@@ -44,10 +44,9 @@ class Session final : public net::ConnectionSink, public http::ClientCodecSink, 
     head->method = spec.method;
     head->path = spec.path;
     head->scheme = checker_.part_.transport != nullptr && checker_.part_.transport->secure() ? "https" : "http";
-    const std::string& per_host = checker_.host_.endpoint.check_hostname;
-    head->authority = !per_host.empty()    ? std::string_view(per_host)
-                      : !spec.host.empty() ? std::string_view(spec.host)
-                                           : checker_.part_.name;
+    const HostCheck* own = checker_.host_.check.get();
+    const std::string_view per_host = own == nullptr ? std::string_view() : own->hostname;
+    head->authority = !per_host.empty() ? per_host : !spec.host.empty() ? std::string_view(spec.host) : checker_.part_.name;
     head->headers.add("user-agent", "Envoy/HC");
     for (const auto& [name, value] : spec.headers_to_add) head->headers.add(name, value);
     for (const std::string& name : spec.headers_to_remove) head->headers.remove(std::string_view(name));
@@ -221,7 +220,7 @@ void Checker::check() {
   }
   session_.reset();
   base::Address to = host_.address;
-  if (host_.endpoint.check_port != 0) to = to.withPort(host_.endpoint.check_port);
+  if (host_.check != nullptr && host_.check->port != 0) to = to.withPort(host_.check->port);
   std::unique_ptr<net::Transport> transport;
   if (part_.transport == nullptr) {
     transport = net::makePlainTransport();

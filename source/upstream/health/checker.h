@@ -32,6 +32,7 @@ class Checker final {
   bool firstDone() const { return first_done_; }
   bool healthy() const { return healthy_; }
   bool timedOut() const { return timed_out_; }  // the last check did
+  size_t position = 0;                          // the owner's: where the host stands
 
  private:
   friend class Session;

@@ -104,7 +104,7 @@ const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& 
     const PriorityLevel& chosen = set.levels[level];
     if (chosen.panic) {
       panic = true;
-      host = fromCandidates(chosen.all, policy, *set.shared, level, random_b);
+      host = fromCandidates(chosen.all(), policy, *set.shared, level, random_b);
     } else {
       host = fromCandidates(degraded ? chosen.degraded : chosen.healthy, policy, *set.shared, level, random_b);
     }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -17,6 +18,7 @@ import (
 // all the requests that should have been sent meanwhile ("coordinated omission" is what hides them otherwise).
 //
 // One thread, one epoll, a timer of the kernel for the next due time: Go's own timers and poller would round to a millisecond.
+// How late each request was taken up all the same is told too (late_p99_us): that is the instrument's error, and no proxy's.
 //
 // With -watch it runs until its standard input ends. Each line there ("mark") is answered with the figures of the requests that were
 // due since the line before it; and the first answer with a body that was not seen since that line is told with its time at once.
@@ -55,7 +57,7 @@ func rate(arguments []string) error {
 	if err := l.run(); err != nil {
 		return err
 	}
-	result := figures(l.took)
+	result := l.result()
 	result["event"], result["failed"], result["why"], result["rate"] = "rate", l.failed, l.why, *perSecond
 	result["queued"] = l.queuedEver
 	tell(result)
@@ -79,7 +81,7 @@ type rateLoop struct {
 	size         int
 	gap          time.Duration
 	due, last    time.Time
-	took         []time.Duration
+	took, late   []time.Duration // late: how long after its due time each was taken up
 	failed       int
 	why          string
 	watch        bool
@@ -215,7 +217,16 @@ func (l *rateLoop) fail(err error, count int) {
 	}
 }
 
+// result has the latencies, and how late the requests were through this program's own fault.
+func (l *rateLoop) result() map[string]any {
+	result := figures(l.took)
+	slices.Sort(l.late)
+	result["late_p99_us"] = float64(percentile(l.late, 0.99).Nanoseconds()) / 1000
+	return result
+}
+
 func (l *rateLoop) issue(due time.Time) {
+	l.late = append(l.late, time.Since(due))
 	if len(l.free) == 0 {
 		l.waiting = append(l.waiting, due)
 		l.queuedEver++
@@ -278,8 +289,9 @@ func (l *rateLoop) marks(data []byte) {
 			return
 		}
 		l.input = l.input[advance:]
-		result := figures(l.took)
+		result := l.result()
 		result["event"], result["failed"], result["why"] = "mark", l.failed, l.why
+		l.late = nil
 		l.took, l.failed, l.why, l.seen = nil, 0, "", map[string]bool{}
 		tell(result)
 	}

@@ -1,0 +1,280 @@
+// A new version of a route table takes over the virtual hosts that did not change; and what a table takes of memory.
+#include <malloc.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <new>
+
+#include <gtest/gtest.h>
+
+#include "envoy/config/route/v3/route.pb.h"
+#include "source/config/route_parse.h"
+#include "source/config/route_table.h"
+#include "source/stats/stats.h"
+
+static size_t news = 0;
+
+void* operator new(size_t size) {
+  ++news;
+  if (void* at = std::malloc(size)) return at;
+  throw std::bad_alloc();
+}
+void operator delete(void* at) noexcept { std::free(at); }
+void operator delete(void* at, size_t) noexcept { std::free(at); }
+
+namespace outrider::config {
+namespace {
+
+namespace route = envoy::config::route::v3;
+
+class RouteSharingTest : public testing::Test {
+ protected:
+  ~RouteSharingTest() override { arena_->unref(); }
+
+  route::VirtualHost& add(const std::string& name) {
+    route::VirtualHost& host = *message_.add_virtual_hosts();
+    host.set_name(name);
+    host.add_domains(name + ".test");
+    add(host, "/", "c-" + name);
+    return host;
+  }
+  static route::Route& add(route::VirtualHost& host, const std::string& prefix, const std::string& cluster) {
+    route::Route& out = *host.add_routes();
+    out.mutable_match()->set_prefix(prefix);
+    out.mutable_route()->set_cluster(cluster);
+    return out;
+  }
+  // The next version; null with what is wrong in `said_`.
+  std::shared_ptr<const RouteTable> read() {
+    Problems problems;
+    stats::Store stats;
+    ParseContext context{problems, names_, stats, {}};
+    auto out = readRouteTable(message_.SerializeAsString(), checker_, table_.get(), context);
+    said_ = problems.str();
+    unsupported_ = problems.unsupportedPaths();
+    if (out != nullptr) table_ = out;
+    return out;
+  }
+  std::string clusterOf(const std::string& authority) {
+    http::RequestHead head{*arena_};
+    head.method = "GET";
+    head.scheme = "http";
+    head.authority = authority;
+    head.path = "/";
+    const CompiledRoute* route = table_->match(head, {});
+    return route == nullptr ? "-" : std::string(route->pick(head, 0).name);
+  }
+
+  base::Arena* arena_ = base::Arena::create();
+  Checker checker_;
+  NameTable names_;
+  route::RouteConfiguration message_;
+  std::shared_ptr<const RouteTable> table_;
+  std::string said_;
+  std::vector<std::string> unsupported_;
+};
+
+TEST_F(RouteSharingTest, OneHostThatChangesIsTheOnlyOneMadeAnew) {
+  for (const char* name : {"a", "b", "c"}) add(name);
+  const auto first = read();
+  ASSERT_NE(first, nullptr) << said_;
+  message_.mutable_virtual_hosts(1)->mutable_routes(0)->mutable_route()->set_cluster("other");
+  const auto second = read();
+  ASSERT_NE(second, nullptr) << said_;
+  EXPECT_EQ(second->hosts()[0], first->hosts()[0]);
+  EXPECT_NE(second->hosts()[1], first->hosts()[1]);
+  EXPECT_EQ(second->hosts()[2], first->hosts()[2]);
+  EXPECT_FALSE(second->sameAs(*first));
+  EXPECT_EQ(clusterOf("a.test"), "c-a");
+  EXPECT_EQ(clusterOf("b.test"), "other");
+  EXPECT_EQ(clusterOf("c.test"), "c-c");
+}
+
+TEST_F(RouteSharingTest, TheSameBytesAreTheSameTable) {
+  add("a");
+  const auto first = read();
+  EXPECT_TRUE(read()->sameAs(*first));
+}
+
+TEST_F(RouteSharingTest, HostsThatMoveComeOrGoLeaveTheOthersAsTheyAre) {
+  for (const char* name : {"a", "b", "c", "d"}) add(name);
+  const auto first = read();
+  auto& hosts = *message_.mutable_virtual_hosts();
+  hosts.SwapElements(0, 3);        // d b c a
+  hosts.DeleteSubrange(1, 1);      // d c a
+  add("e");                        // d c a e
+  const auto second = read();
+  ASSERT_NE(second, nullptr) << said_;
+  EXPECT_EQ(second->hosts()[0], first->hosts()[3]);
+  EXPECT_EQ(second->hosts()[1], first->hosts()[2]);
+  EXPECT_EQ(second->hosts()[2], first->hosts()[0]);
+  EXPECT_EQ(clusterOf("b.test"), "-");
+  EXPECT_EQ(clusterOf("e.test"), "c-e");
+  EXPECT_EQ(clusterOf("a.test"), "c-a");
+}
+
+TEST_F(RouteSharingTest, RulesOfTheTableThatChangeReachEveryHost) {
+  auto& host = add("a");
+  host.mutable_routes(0)->clear_route();
+  host.mutable_routes(0)->mutable_direct_response()->set_status(200);
+  host.mutable_routes(0)->mutable_direct_response()->mutable_body()->set_inline_string("0123456789");
+  const auto first = read();
+  ASSERT_NE(first, nullptr) << said_;
+  message_.mutable_max_direct_response_body_size_bytes()->set_value(5);
+  EXPECT_EQ(read(), nullptr);
+  EXPECT_EQ(said_,
+            "virtual_hosts[0].routes[0].direct_response.body: '10 bytes': is larger than max_direct_response_body_size_bytes; at most 5 bytes");
+  message_.mutable_max_direct_response_body_size_bytes()->set_value(50);
+  const auto second = read();
+  EXPECT_NE(second->hosts()[0], first->hosts()[0]);
+}
+
+TEST_F(RouteSharingTest, ADomainOfAnUnchangedHostIsTakenForChangedOnesToo) {
+  add("a");
+  add("b");
+  ASSERT_NE(read(), nullptr);
+  message_.mutable_virtual_hosts(1)->set_domains(0, "A.test");
+  EXPECT_EQ(read(), nullptr);
+  EXPECT_EQ(said_,
+            "virtual_hosts[1].domains[0]: 'A.test': is a domain of virtual host 'a' already; domains are unique in a route configuration");
+  message_.mutable_virtual_hosts()->SwapElements(0, 1);  // and the other way round
+  EXPECT_EQ(read(), nullptr);
+  EXPECT_EQ(said_,
+            "virtual_hosts[1].domains[0]: 'a.test': is a domain of virtual host 'b' already; domains are unique in a route configuration");
+}
+
+TEST_F(RouteSharingTest, WhatIsWithoutEffectInAnUnchangedHostIsReportedAgainWhereItStandsNow) {
+  add("a");
+  add("b").mutable_routes(0)->mutable_decorator()->set_operation("o");
+  ASSERT_NE(read(), nullptr);
+  EXPECT_EQ(unsupported_, (std::vector<std::string>{"virtual_hosts[1].routes[0].decorator"}));
+  message_.mutable_virtual_hosts()->DeleteSubrange(0, 1);
+  const auto before = table_;
+  ASSERT_NE(read(), nullptr);
+  EXPECT_EQ(table_->hosts()[0], before->hosts()[1]);
+  EXPECT_EQ(unsupported_, (std::vector<std::string>{"virtual_hosts[0].routes[0].decorator"}));
+}
+
+TEST_F(RouteSharingTest, ABodyFromAFileIsReadAgainWithEachVersion) {
+  const std::string path = testing::TempDir() + "body";
+  std::ofstream(path) << "one";
+  auto& host = add("a");
+  add("b");
+  host.mutable_routes(0)->clear_route();
+  host.mutable_routes(0)->mutable_direct_response()->set_status(200);
+  host.mutable_routes(0)->mutable_direct_response()->mutable_body()->set_filename(path);
+  ASSERT_NE(read(), nullptr) << said_;
+  EXPECT_EQ(table_->hosts()[0]->routes()[0].direct().body, "one");
+  std::ofstream(path) << "two";
+  message_.mutable_virtual_hosts(1)->add_domains("more.test");
+  ASSERT_NE(read(), nullptr) << said_;
+  EXPECT_EQ(table_->hosts()[0]->routes()[0].direct().body, "two");
+}
+
+TEST_F(RouteSharingTest, ABadRuleOfTheTableIsToldAloneForHostsAreHeldAgainstTheRules) {
+  auto& host = add("a");
+  host.mutable_routes(0)->clear_route();
+  host.mutable_routes(0)->mutable_direct_response()->set_status(200);
+  host.mutable_routes(0)->mutable_direct_response()->mutable_body()->set_inline_string(std::string(5000, 'x'));
+  message_.mutable_max_direct_response_body_size_bytes()->set_value(9000);
+  ASSERT_NE(read(), nullptr) << said_;
+  message_.add_request_headers_to_remove("a\nb");
+  EXPECT_EQ(read(), nullptr);
+  EXPECT_EQ(said_.find("max_direct_response_body_size_bytes"), std::string::npos) << said_;
+  EXPECT_NE(said_.find("request_headers_to_remove"), std::string::npos) << said_;
+}
+
+TEST_F(RouteSharingTest, BytesThatAreNoMessageAreRefusedAndTheTableStays) {
+  add("a");
+  ASSERT_NE(read(), nullptr);
+  const std::string whole = message_.SerializeAsString();
+  for (size_t n = 1; n < whole.size(); ++n) {
+    Problems problems;
+    stats::Store stats;
+    ParseContext context{problems, names_, stats, {}};
+    route::RouteConfiguration message;
+    const auto out = readRouteTable(std::string_view(whole).substr(0, n), checker_, table_.get(), context);
+    EXPECT_EQ(out == nullptr, !problems.empty()) << n;
+    if (message.ParseFromString(whole.substr(0, n))) continue;
+    EXPECT_EQ(out, nullptr) << n;
+  }
+}
+
+// ---- memory ----
+
+size_t allocated() {
+  const auto info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+TEST_F(RouteSharingTest, TenThousandHostsOfThreeRoutesTakeLittle) {
+  for (int i = 0; i < 10'000; ++i) {
+    route::VirtualHost& host = *message_.add_virtual_hosts();
+    const std::string name = "cluster-" + std::to_string(i);
+    host.set_name(name);
+    host.add_domains(name + ".mesh.test");
+    for (const char* prefix : {"/api/v1/", "/static/", "/"}) add(host, prefix, name);
+  }
+  const std::string bytes = message_.SerializeAsString();
+  message_.Clear();
+  for (int i = 0; i < 10'000; ++i) names_.intern("cluster-" + std::to_string(i));  // the clusters' own
+  const size_t before = allocated();
+  if (before == 0) GTEST_SKIP() << "the allocator of this build does not count";
+  Problems problems;
+  stats::Store stats;
+  ParseContext context{problems, names_, stats, {}};
+  table_ = readRouteTable(bytes, checker_, nullptr, context);
+  ASSERT_NE(table_, nullptr) << problems.str();
+  const size_t a_host = (allocated() - before) / 10'000;
+  RecordProperty("bytes_a_host", static_cast<int>(a_host));
+  EXPECT_LE(a_host, 800u);
+  EXPECT_GE(a_host, 300u) << "the count is wrong";
+}
+
+TEST_F(RouteSharingTest, AChangeOfOneHostAmongThousandsAllocatesForThatOne) {
+  for (int i = 0; i < 5000; ++i) add("a-host-with-a-name-of-some-length-" + std::to_string(i));
+  ASSERT_NE(read(), nullptr);
+  const auto first = table_;
+  message_.mutable_virtual_hosts(2500)->mutable_routes(0)->mutable_route()->set_cluster("other");
+  const std::string bytes = message_.SerializeAsString();
+  Problems problems;
+  stats::Store stats;
+  ParseContext context{problems, names_, stats, {}};
+  const size_t before = news;
+  const auto second = readRouteTable(bytes, checker_, table_.get(), context);
+  EXPECT_LE(news - before, 150u);
+  ASSERT_NE(second, nullptr);
+  size_t made = 0;
+  for (size_t i = 0; i < 5000; ++i) made += second->hosts()[i] != first->hosts()[i];
+  EXPECT_EQ(made, 1u);
+}
+
+TEST_F(RouteSharingTest, TenThousandRoutesOfOneHostTakeLittle) {
+  for (const bool exact : {false, true}) {
+    message_.Clear();
+    table_ = nullptr;
+    route::VirtualHost& host = add("a");
+    host.clear_routes();
+    for (int i = 0; i < 10'000; ++i) {
+      auto& match = *add(host, "/", "c").mutable_match();
+      const std::string path = "/service-" + std::to_string(i) + "/api";
+      exact ? match.set_path(path) : match.set_prefix(path);
+    }
+    const std::string bytes = message_.SerializeAsString();
+    message_.Clear();
+    malloc_trim(0);
+    const size_t before = allocated();
+    if (before == 0) GTEST_SKIP() << "the allocator of this build does not count";
+    Problems problems;
+    stats::Store stats;
+    ParseContext context{problems, names_, stats, {}};
+    table_ = readRouteTable(bytes, checker_, nullptr, context);
+    ASSERT_NE(table_, nullptr) << problems.str();
+    const size_t a_route = (allocated() - before) / 10'000;
+    RecordProperty(exact ? "bytes_an_exact_route" : "bytes_a_prefix_route", static_cast<int>(a_route));
+    EXPECT_LE(a_route, 275u) << exact;
+  }
+}
+
+}  // namespace
+}  // namespace outrider::config
