@@ -112,7 +112,7 @@ bool CompiledRoute::matchesPath(std::string_view plain, bool connect) const {
     case Path::kPrefix: return begins();
     case Path::kExact: return equal(plain, path_);
     case Path::kSeparatedPrefix: return begins() && (plain.size() == path_.size() || plain[path_.size()] == '/');
-    case Path::kRegex: return tests_->path->fullMatch(plain);
+    case Path::kRegex: return tests()->path->fullMatch(plain);
     case Path::kConnect: return connect;
   }
   OUTRIDER_UNREACHABLE();
@@ -126,7 +126,7 @@ std::string CompiledRoute::why(const http::RequestHead& head, std::string_view p
     wanted.case_sensitive = case_sensitive_;
     return absl::StrCat("path '", std::string(plain), "' does not match ", wanted.str());
   }
-  return tests_ == nullptr ? std::string() : tests_->why(head, context);
+  return tests() == nullptr ? std::string() : tests()->why(head, context);
 }
 
 // ---- action ----
@@ -210,7 +210,7 @@ void CompiledRoute::rewriteHost(http::RequestHead& head, std::string_view host, 
 template <class Apply>
 void CompiledRoute::edits(Apply&& apply) const {
   // Of the route, its virtual host, the table; null: none.
-  const RouteExtras* of[] = {extras_.get(), host_->extras(), host_->rules().extras.get()};
+  const RouteExtras* of[] = {extras(), host_->extras(), host_->rules().extras.get()};
   const bool reversed = host_->rules().spec.most_specific_wins;
   for (size_t i = 0; i < std::size(of); ++i) {
     const RouteExtras* each = of[reversed ? std::size(of) - 1 - i : i];
@@ -285,7 +285,7 @@ CompiledRoute::Override find(std::string_view filter, const std::vector<FilterOv
 }  // namespace
 
 CompiledRoute::Override CompiledRoute::overrideOf(std::string_view filter) const {
-  for (const RouteExtras* each : {extras_.get(), host_->extras(), host_->rules().extras.get()}) {
+  for (const RouteExtras* each : {extras(), host_->extras(), host_->rules().extras.get()}) {
     if (each == nullptr) continue;
     if (const Override found = find(filter, each->filters); found.found) return found;
   }

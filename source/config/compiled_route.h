@@ -2,6 +2,7 @@
 // Small, since a mesh has a hundred thousand: texts are views, what routes have in common is shared (ForwardPlan), and what few
 // have stands behind one pointer. A new kind of match belongs in RouteTests, a new part of an action in the plan of its action,
 // anything else that few routes have in RouteExtras.
+// Copies share all but texts and host: a route that did not change goes so into the next version of its host.
 // Thread: immutable, any. Lifetime: of its VirtualHost, which the tables that hold it keep; a stream pins its table.
 #pragma once
 
@@ -88,6 +89,12 @@ struct RouteExtras {
   std::vector<FilterOverrideSpec> filters;
 };
 
+// What few routes have.
+struct RouteRest {
+  std::unique_ptr<const RouteTests> tests;
+  std::unique_ptr<const RouteExtras> extras;
+};
+
 // What its virtual host asks of every forwarded request.
 struct AttemptHeaders {
   bool request_attempt_count = false;   // x-envoy-attempt-count towards the upstream
@@ -99,12 +106,10 @@ struct CompiledRoute final : stream::RouteInfo {
 
   // ---- what to do ----
   Action action() const { return action_; }
-  const ForwardSpec& forward() const { return forwardPlan().spec; }  // kForward: timeouts, upgrades, mirrors, hash policies
-  const RedirectSpec& redirect() const { return redirectPlan().spec; }                          // kRedirect
+  const ForwardSpec& forward() const { return forwardPlan().spec; }     // kForward: timeouts, upgrades, mirrors, hash policies
+  const RedirectSpec& redirect() const { return redirectPlan().spec; }  // kRedirect
   const DirectSpec& direct() const { return *static_cast<const DirectSpec*>(plan_.get()); }  // kDirect
-  const RetrySpec* retry() const {
-    return action_ == Action::kForward && forward().retry.has_value() ? &*forward().retry : nullptr;
-  }
+  const RetrySpec* retry() const { return action_ == Action::kForward && forward().retry.has_value() ? &*forward().retry : nullptr; }
   const std::vector<match::HeaderMatcher>& retryHeaders() const { return forwardPlan().retry_headers; }
   const std::vector<match::HeaderMatcher>& retryRequestHeaders() const { return forwardPlan().retry_request_headers; }
   const AttemptHeaders& virtualHost() const;
@@ -146,7 +151,7 @@ struct CompiledRoute final : stream::RouteInfo {
   // ---- does it match ----
   bool matchesPath(std::string_view plain, bool connect) const;
   bool matchesRest(const http::RequestHead& head, const MatchContext& context) const {
-    return tests_ == nullptr || tests_->hold(head, context);
+    return tests() == nullptr || tests()->hold(head, context);
   }
   // Why it does not; empty: it does.
   std::string why(const http::RequestHead& head, std::string_view plain, bool connect, const MatchContext& context) const;
@@ -158,6 +163,8 @@ struct CompiledRoute final : stream::RouteInfo {
   friend class HostCompiler;
   const ForwardPlan& forwardPlan() const { return *static_cast<const ForwardPlan*>(plan_.get()); }
   const RedirectPlan& redirectPlan() const { return *static_cast<const RedirectPlan*>(plan_.get()); }
+  const RouteTests* tests() const { return rest_ == nullptr ? nullptr : rest_->tests.get(); }
+  const RouteExtras* extras() const { return rest_ == nullptr ? nullptr : rest_->extras.get(); }
   void rewritePath(http::RequestHead& head, bool keep_original) const;
   std::string_view rewrittenPath(const http::RequestHead& head) const;
   // Applies route's, virtual host's and table's edits in the configured order.
@@ -168,8 +175,7 @@ struct CompiledRoute final : stream::RouteInfo {
   std::string_view cluster_name_;  // the name table's
   const VirtualHost* host_ = nullptr;
   std::shared_ptr<const void> plan_;  // ForwardPlan, RedirectPlan or DirectSpec, by action_
-  std::unique_ptr<const RouteTests> tests_;
-  std::unique_ptr<const RouteExtras> extras_;
+  std::shared_ptr<const RouteRest> rest_;
   ClusterId cluster_;
   Action action_ = Action::kForward;
   RouteMatchSpec::Path path_kind_ = RouteMatchSpec::Path::kPrefix;

@@ -1,6 +1,5 @@
 // GCC 12 believes that moving an empty absl::InlinedVector reads what was never written.
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 #include "source/config/path_index.h"
 
@@ -80,7 +79,7 @@ void PathIndex::addRegex(std::string_view pattern, uint32_t route) {
 
 void PathIndex::buildSets(Node& node) {
   node.children.shrink_to_fit();
-  every_prefix_.insert(every_prefix_.end(), node.prefixes.begin(), node.prefixes.end());
+  every_prefix_.insert(every_prefix_.end(), node.prefixes.data(), node.prefixes.data() + node.prefixes.size());
   if (node.regexes != nullptr) {
     Regexes& regexes = *node.regexes;
     every_prefix_.insert(every_prefix_.end(), regexes.routes.begin(), regexes.routes.end());

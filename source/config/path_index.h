@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,7 +15,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/inlined_vector.h"
 #include "source/match/regex.h"
 
 namespace outrider::config {
@@ -70,10 +70,30 @@ class PathIndex final {
     std::vector<std::string_view> patterns;
     std::unique_ptr<match::RegexSet> set;
   };
+  // Ascending; most nodes have one.
+  class Routes final {
+   public:
+    void push_back(uint32_t route) {
+      if (many_ != nullptr) {
+        many_->push_back(route);
+      } else if (one_ == kNone) {
+        one_ = route;
+      } else {
+        many_ = std::make_unique<std::vector<uint32_t>>(std::initializer_list<uint32_t>{one_, route});
+      }
+    }
+    const uint32_t* data() const { return many_ != nullptr ? many_->data() : &one_; }
+    size_t size() const { return many_ != nullptr ? many_->size() : one_ == kNone ? 0 : 1; }
+
+   private:
+    static constexpr uint32_t kNone = UINT32_MAX;
+    std::unique_ptr<std::vector<uint32_t>> many_;
+    uint32_t one_ = kNone;
+  };
   struct Node {
     std::string_view label;      // bytes from its parent to here
     std::vector<Node> children;  // by first byte of their label, ascending
-    absl::InlinedVector<uint32_t, 2> prefixes;
+    Routes prefixes;
     std::unique_ptr<Regexes> regexes;
   };
   // Routes by the whole path: those of one path stand side by side.

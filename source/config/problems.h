@@ -80,7 +80,7 @@ class Problems final {
   };
   std::vector<Step> steps_;
   std::vector<Problem> list_;
-  std::vector<std::string> unsupported_;                    // in the order of their reports
+  std::vector<std::string> unsupported_;                // in the order of their reports
   absl::flat_hash_set<std::string> known_unsupported_;  // the same
   const Locator* locator_ = nullptr;
 };

@@ -146,7 +146,7 @@ void RouteParts::forward(const route::RouteAction& in, ForwardSpec& out) {
   if (in.has_retry_policy()) {
     const auto at = problems.field("retry_policy");
     retry(in.retry_policy(), out.retry.emplace());
-  } else if (host_retry != nullptr) {
+  } else if (host_retry.has_value()) {
     out.retry = *host_retry;
   }
   out.high_priority = in.priority() == core::HIGH;

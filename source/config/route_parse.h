@@ -34,12 +34,13 @@ using OverrideParser =
 RouteTableSpec parseRoutes(const envoy::config::route::v3::RouteConfiguration& in, Problems& problems,
                            const OverrideParser& overrides = {});
 
-// The same, compiled; null after a problem. Hosts are compiled one by one: there is never a spec of the whole table.
+// The same, compiled; null after a problem.
 std::shared_ptr<const RouteTable> parseRouteTable(const envoy::config::route::v3::RouteConfiguration& in, ParseContext& context,
                                                   const OverrideParser& overrides = {});
 
-// From its bytes, checked too. What has the bytes that it had in `before` (the version that serves, may be null) is taken over: a
-// change of one virtual host among many decodes, checks and compiles that one.
+// From its bytes, checked too; there is never a spec of the whole table. What has the bytes that it had in `before` (the version that
+// serves, may be null) is taken over: a change of one virtual host among many, or of one route among many of its virtual host,
+// decodes, checks and compiles that one.
 std::shared_ptr<const RouteTable> readRouteTable(std::string_view bytes, const Checker& checker, const RouteTable* before,
                                                  ParseContext& context, const OverrideParser& overrides = {});
 

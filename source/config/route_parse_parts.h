@@ -4,6 +4,8 @@
 #include <google/protobuf/map.h>
 #include <google/protobuf/repeated_field.h>
 
+#include <optional>
+
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/config/route/v3/route_components.pb.h"
@@ -16,8 +18,8 @@ struct RouteParts {
   Problems& problems;
   const OverrideParser& overrides;
   uint32_t most_direct_bytes = 4096;
-  const RetrySpec* host_retry = nullptr;  // of the virtual host at hand
-  bool read_files = false;                // what was read depends on more than the message
+  std::optional<RetrySpec> host_retry;  // of the virtual host at hand
+  bool read_files = false;              // what was read depends on more than the message
 
   using HeaderOptions = google::protobuf::RepeatedPtrField<envoy::config::core::v3::HeaderValueOption>;
   using Names = google::protobuf::RepeatedPtrField<std::string>;

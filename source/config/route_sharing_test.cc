@@ -100,9 +100,9 @@ TEST_F(RouteSharingTest, HostsThatMoveComeOrGoLeaveTheOthersAsTheyAre) {
   for (const char* name : {"a", "b", "c", "d"}) add(name);
   const auto first = read();
   auto& hosts = *message_.mutable_virtual_hosts();
-  hosts.SwapElements(0, 3);        // d b c a
-  hosts.DeleteSubrange(1, 1);      // d c a
-  add("e");                        // d c a e
+  hosts.SwapElements(0, 3);    // d b c a
+  hosts.DeleteSubrange(1, 1);  // d c a
+  add("e");                    // d c a e
   const auto second = read();
   ASSERT_NE(second, nullptr) << said_;
   EXPECT_EQ(second->hosts()[0], first->hosts()[3]);
@@ -122,8 +122,9 @@ TEST_F(RouteSharingTest, RulesOfTheTableThatChangeReachEveryHost) {
   ASSERT_NE(first, nullptr) << said_;
   message_.mutable_max_direct_response_body_size_bytes()->set_value(5);
   EXPECT_EQ(read(), nullptr);
-  EXPECT_EQ(said_,
-            "virtual_hosts[0].routes[0].direct_response.body: '10 bytes': is larger than max_direct_response_body_size_bytes; at most 5 bytes");
+  EXPECT_EQ(
+      said_,
+      "virtual_hosts[0].routes[0].direct_response.body: '10 bytes': is larger than max_direct_response_body_size_bytes; at most 5 bytes");
   message_.mutable_max_direct_response_body_size_bytes()->set_value(50);
   const auto second = read();
   EXPECT_NE(second->hosts()[0], first->hosts()[0]);
@@ -169,6 +170,58 @@ TEST_F(RouteSharingTest, ABodyFromAFileIsReadAgainWithEachVersion) {
   message_.mutable_virtual_hosts(1)->add_domains("more.test");
   ASSERT_NE(read(), nullptr) << said_;
   EXPECT_EQ(table_->hosts()[0]->routes()[0].direct().body, "two");
+}
+
+TEST_F(RouteSharingTest, OfAHostWithManyRoutesOnlyThoseThatChangedAreMadeAnew) {
+  auto& host = add("a");
+  for (int i = 0; i < 100; ++i) {
+    auto& route = add(host, "/" + std::to_string(i) + "/", "c" + std::to_string(i));
+    if (i == 70) route.mutable_decorator()->set_operation("o");
+    if (i % 2 == 0) route.mutable_match()->add_headers()->set_name("x-wanted");
+  }
+  host.mutable_routes()->SwapElements(0, 100);  // the one that matches all goes last
+  ASSERT_NE(read(), nullptr) << said_;
+  EXPECT_EQ(unsupported_, (std::vector<std::string>{"virtual_hosts[0].routes[71].decorator"}));
+  const auto first = table_;
+  host.mutable_routes()->DeleteSubrange(40, 1);
+  host.mutable_routes(10)->mutable_match()->set_prefix("/changed/");
+  ASSERT_NE(read(), nullptr) << said_;
+  EXPECT_EQ(unsupported_, (std::vector<std::string>{"virtual_hosts[0].routes[70].decorator"}));
+  const auto& before = first->hosts()[0]->routes();
+  const auto& after = table_->hosts()[0]->routes();
+  ASSERT_EQ(after.size(), 100u);
+  const auto wins = [&](const std::string& path) {
+    http::RequestHead head{*arena_};
+    head.method = "GET";
+    head.scheme = "http";
+    head.authority = "a.test";
+    head.path = path;
+    head.headers.add("x-wanted", "1");
+    const CompiledRoute* route = table_->match(head, {});
+    EXPECT_EQ(table_->explain(head, {}).winner, route);
+    return route == nullptr ? std::string("-") : std::string(route->path());
+  };
+  EXPECT_EQ(wins("/changed/x"), "/changed/");
+  EXPECT_EQ(wins("/50/x"), "/50/");
+  EXPECT_EQ(wins(std::string(before[40].path()) + "x"), "/");
+  EXPECT_EQ(after[80].path(), before[81].path());
+  EXPECT_EQ(&after[80].forward(), &before[81].forward());
+}
+
+TEST_F(RouteSharingTest, AChangeOfOneRouteAmongThousandsAllocatesForThatOne) {
+  auto& host = add("a");
+  for (int i = 0; i < 5000; ++i) add(host, "/a-path-of-some-length-with-the-number/" + std::to_string(i), "c");
+  host.mutable_routes()->SwapElements(0, 5000);
+  ASSERT_NE(read(), nullptr) << said_;
+  host.mutable_routes(2500)->mutable_route()->set_cluster("other");
+  const std::string bytes = message_.SerializeAsString();
+  Problems problems;
+  stats::Store stats;
+  ParseContext context{problems, names_, stats, {}};
+  const size_t before = news;
+  ASSERT_NE(readRouteTable(bytes, checker_, table_.get(), context), nullptr);
+  // Its index is made anew: about two pieces for each node with children.
+  EXPECT_LE(news - before, 3000u);
 }
 
 TEST_F(RouteSharingTest, ABadRuleOfTheTableIsToldAloneForHostsAreHeldAgainstTheRules) {

@@ -26,7 +26,7 @@ absl::StatusOr<std::shared_ptr<const RouteTable>> RouteTable::compile(RouteTable
   const auto rules = compiler.rules(std::move(spec));
   Hosts hosts;
   hosts.reserve(specs.size());
-  for (VirtualHostSpec& host : specs) hosts.push_back(compiler.host(std::move(host), rules, {}));
+  for (VirtualHostSpec& host : specs) hosts.push_back(compiler.host(std::move(host), rules));
   if (!compiler.status().ok()) return compiler.status();
   return assemble(rules, std::move(hosts), compiler.plans());
 }
@@ -124,7 +124,8 @@ RouteTable::Explanation RouteTable::explain(const http::RequestHead& head, const
   out.domain = domain;
   for (const std::string_view each : host->domains()) {
     const std::string_view text = domain;
-    if (each.size() == text.size() + 1 && ((each.front() == '*' && each.ends_with(text)) || (each.back() == '*' && each.starts_with(text)))) {
+    if (each.size() == text.size() + 1 &&
+        ((each.front() == '*' && each.ends_with(text)) || (each.back() == '*' && each.starts_with(text)))) {
       out.domain = each;
     }
   }

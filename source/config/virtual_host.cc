@@ -6,6 +6,7 @@
 
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
+#include "source/base/check.h"
 
 namespace outrider::config {
 namespace {
@@ -54,15 +55,13 @@ const CompiledRoute* VirtualHost::tlsRedirect(const http::RequestHead& head) con
   return tls_redirect_.get();
 }
 
-const std::vector<std::string>& VirtualHost::unsupported() const {
-  static const std::vector<std::string> none;
-  return unsupported_ == nullptr ? none : *unsupported_;
-}
-
 // ---- compile ----
 
 void HostCompiler::fail(std::string_view what) {
-  if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat(where_, std::string(what)));
+  if (!status_.ok()) return;
+  std::string where;
+  if (host_ != nullptr) where = absl::StrCat("virtual host ", std::string(host_->name_), ", route ", host_->routes_.size(), ": ");
+  status_ = absl::InvalidArgumentError(absl::StrCat(where, std::string(what)));
 }
 
 void HostCompiler::edit(const HeaderEditSpec& spec, HeaderEdit& out) {
@@ -177,20 +176,43 @@ std::shared_ptr<const void> HostCompiler::redirect(RedirectSpec spec) {
 
 std::string_view HostCompiler::text(std::string_view from) {
   if (from.empty()) return {};
-  std::memcpy(text_, from.data(), from.size());
-  const std::string_view out(text_, from.size());
-  text_ += from.size();
-  return out;
+  OUTRIDER_CHECK(text_size_ + from.size() <= text_most_);
+  char* to = host_->texts_.get() + text_size_;
+  std::memcpy(to, from.data(), from.size());
+  text_size_ += from.size();
+  return {to, from.size()};
 }
 
-void HostCompiler::route(RouteSpec& spec, const VirtualHost& host, CompiledRoute& out) {
+// The views move with the texts.
+void HostCompiler::fitTexts() {
+  auto fitting = std::make_unique<char[]>(text_size_);
+  std::memcpy(fitting.get(), host_->texts_.get(), text_size_);
+  const auto move = [&](std::string_view& view) {
+    if (!view.empty()) view = {fitting.get() + (view.data() - host_->texts_.get()), view.size()};
+  };
+  move(host_->name_);
+  for (std::string_view& domain : host_->domains_) move(domain);
+  for (CompiledRoute& route : host_->routes_) {
+    move(route.name);
+    move(route.path_);
+  }
+  host_->texts_ = std::move(fitting);
+}
+
+void HostCompiler::route(RouteSpec& spec, CompiledRoute& out) {
   out.name = text(spec.name);
   out.path_ = text(spec.match.path);
   out.path_kind_ = spec.match.kind;
   out.case_sensitive_ = spec.match.case_sensitive;
-  out.host_ = &host;
-  out.tests_ = tests(spec.match);
-  out.extras_ = extras(spec.request, spec.response, std::move(spec.filters));
+  out.host_ = host_.get();
+  auto tested = tests(spec.match);
+  auto extra = extras(spec.request, spec.response, std::move(spec.filters));
+  if (tested != nullptr || extra != nullptr) {
+    auto rest = std::make_shared<RouteRest>();
+    rest->tests = std::move(tested);
+    rest->extras = std::move(extra);
+    out.rest_ = std::move(rest);
+  }
   out.action_ = spec.action;
   switch (spec.action) {
     case RouteSpec::Action::kForward:
@@ -221,42 +243,57 @@ std::unique_ptr<const PathIndex> HostCompiler::index(const std::vector<CompiledR
   return out;
 }
 
-std::shared_ptr<const VirtualHost> HostCompiler::host(VirtualHostSpec spec, std::shared_ptr<const TableRules> rules,
-                                                      Origin origin) {
-  where_ = absl::StrCat("virtual host ", spec.name, ": ");
-  auto host = std::make_shared<VirtualHost>();
-  VirtualHost& out = *host;
-  size_t bytes = spec.name.size();
-  for (const std::string& domain : spec.domains) bytes += domain.size();
-  for (const RouteSpec& route : spec.routes) bytes += route.name.size() + route.match.path.size();
-  out.texts_ = std::make_unique<char[]>(bytes);
-  text_ = out.texts_.get();
-  out.rules_ = std::move(rules);
-  out.name_ = text(spec.name);
-  out.domains_.reserve(spec.domains.size());
-  for (const std::string& domain : spec.domains) out.domains_.push_back(text(domain));
-  out.attempts_ = {spec.request_attempt_count, spec.response_attempt_count};
-  out.extras_ = extras(spec.request, spec.response, std::move(spec.filters));
-  out.routes_ = std::vector<CompiledRoute>(spec.routes.size());  // they hold no way back, but streams point at them
-  for (size_t i = 0; i < spec.routes.size(); ++i) {
-    where_ = absl::StrCat("virtual host ", spec.name, ", route ", i, ": ");
-    route(spec.routes[i], out, out.routes_[i]);
-  }
-  if (out.routes_.size() > VirtualHost::kLoop) out.index_ = index(out.routes_);
-  out.require_tls_ = spec.require_tls;
-  if (spec.require_tls != VirtualHostSpec::Tls::kNone) {
+void HostCompiler::begin(const VirtualHostSpec& spec, std::shared_ptr<const TableRules> rules, size_t routes, size_t most_text) {
+  host_ = std::make_shared<VirtualHost>();
+  text_most_ = most_text + spec.name.size();
+  for (const std::string& domain : spec.domains) text_most_ += domain.size();
+  text_size_ = 0;
+  host_->texts_ = std::make_unique<char[]>(text_most_);
+  host_->rules_ = std::move(rules);
+  host_->name_ = text(spec.name);
+  host_->domains_.reserve(spec.domains.size());
+  for (const std::string& domain : spec.domains) host_->domains_.push_back(text(domain));
+  host_->attempts_ = {spec.request_attempt_count, spec.response_attempt_count};
+  host_->extras_ = extras(spec.request, spec.response, spec.filters);
+  host_->require_tls_ = spec.require_tls;
+  host_->routes_.reserve(routes);
+}
+
+void HostCompiler::add(RouteSpec spec) {
+  CompiledRoute made;
+  route(spec, made);
+  host_->routes_.push_back(std::move(made));
+}
+
+void HostCompiler::add(const CompiledRoute& same) {
+  CompiledRoute& out = host_->routes_.emplace_back(same);
+  out.name = text(same.name);
+  out.path_ = text(same.path_);
+  out.host_ = host_.get();
+}
+
+std::shared_ptr<const VirtualHost> HostCompiler::finish(VirtualHost::Origin origin) {
+  fitTexts();
+  if (host_->routes_.size() > VirtualHost::kLoop) host_->index_ = index(host_->routes_);
+  if (host_->require_tls_ != VirtualHostSpec::Tls::kNone) {
     RouteSpec redirect;
     redirect.match.path.clear();
     redirect.action = RouteSpec::Action::kRedirect;
     redirect.redirect.https = true;
     auto made = std::make_unique<CompiledRoute>();
-    route(redirect, out, *made);
-    out.tls_redirect_ = std::move(made);
+    route(redirect, *made);
+    host_->tls_redirect_ = std::move(made);
   }
-  out.digest_ = origin.digest;
-  out.reusable_ = origin.reusable;
-  if (!origin.unsupported.empty()) out.unsupported_ = std::make_unique<std::vector<std::string>>(std::move(origin.unsupported));
-  return host;
+  host_->origin_ = std::move(origin);
+  return std::exchange(host_, nullptr);
+}
+
+std::shared_ptr<const VirtualHost> HostCompiler::host(VirtualHostSpec spec, std::shared_ptr<const TableRules> rules) {
+  size_t text = 0;
+  for (const RouteSpec& route : spec.routes) text += route.name.size() + route.match.path.size();
+  begin(spec, std::move(rules), spec.routes.size(), text);
+  for (RouteSpec& route : spec.routes) add(std::move(route));
+  return finish();
 }
 
 }  // namespace outrider::config

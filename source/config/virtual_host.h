@@ -27,7 +27,7 @@ struct Digest {
 
 // A route configuration without its virtual hosts.
 struct TableRules {
-  RouteTableSpec spec;  // `hosts` is empty
+  RouteTableSpec spec;                        // `hosts` is empty
   std::unique_ptr<const RouteExtras> extras;  // null: neither edits nor filters' configs
   std::vector<http::FieldName> internal_only;
   http::FieldName vhost_header;
@@ -51,11 +51,15 @@ class VirtualHost final {
 
   const RouteExtras* extras() const { return extras_.get(); }  // null: neither edits nor filters' configs
 
-  // What it was made from, to take it over into the next version of its table. Not `reusable`: it holds what a file said.
-  const Digest& digest() const { return digest_; }
-  bool reusable() const { return reusable_; }
-  // Paths in it, from it, of fields that are not acted on.
-  const std::vector<std::string>& unsupported() const;
+  // What a host was made from, to take it or its routes over into the next version of its table.
+  struct Origin {
+    Digest whole;                          // of its bytes
+    Digest rest;                           // without its routes
+    std::vector<Digest> routes;            // empty: few routes, made anew together
+    bool reusable = false;                 // no: it holds what a file said
+    std::vector<std::string> unsupported;  // paths, from the host, of fields that are not acted on
+  };
+  const Origin& origin() const { return origin_; }
 
  private:
   friend class HostCompiler;
@@ -67,10 +71,8 @@ class VirtualHost final {
   std::unique_ptr<const PathIndex> index_;
   std::unique_ptr<const RouteExtras> extras_;
   std::unique_ptr<const CompiledRoute> tls_redirect_;  // of a host with require_tls
-  std::unique_ptr<const std::vector<std::string>> unsupported_;
-  Digest digest_;
+  Origin origin_;
   AttemptHeaders attempts_;
-  bool reusable_ = false;
   VirtualHostSpec::Tls require_tls_ = VirtualHostSpec::Tls::kNone;
 };
 
@@ -89,12 +91,13 @@ class HostCompiler final {
   void know(const Plans& plans) { plans_ = plans; }
   const Plans& plans() const { return plans_; }
 
-  struct Origin {
-    Digest digest;
-    bool reusable = false;
-    std::vector<std::string> unsupported;
-  };
-  std::shared_ptr<const VirtualHost> host(VirtualHostSpec spec, std::shared_ptr<const TableRules> rules, Origin origin);
+  // A host at a time: begin, its routes in order, finish. `most_text`: bytes that names and paths of its routes take at most.
+  void begin(const VirtualHostSpec& but_routes, std::shared_ptr<const TableRules> rules, size_t routes, size_t most_text);
+  void add(RouteSpec spec);
+  void add(const CompiledRoute& same);  // of an earlier version of this host
+  std::shared_ptr<const VirtualHost> finish(VirtualHost::Origin origin = {});
+  // All of it.
+  std::shared_ptr<const VirtualHost> host(VirtualHostSpec spec, std::shared_ptr<const TableRules> rules);
   // The first problem with its place.
   const absl::Status& status() const { return status_; }
 
@@ -111,14 +114,15 @@ class HostCompiler final {
   std::unique_ptr<const RouteTests> tests(const RouteMatchSpec& spec);
   std::shared_ptr<const ForwardPlan> forward(ForwardSpec spec);
   std::shared_ptr<const void> redirect(RedirectSpec spec);
-  void route(RouteSpec& spec, const VirtualHost& host, CompiledRoute& out);
+  void route(RouteSpec& spec, CompiledRoute& out);
   std::unique_ptr<const PathIndex> index(const std::vector<CompiledRoute>& routes);
   std::string_view text(std::string_view from);
+  void fitTexts();
 
   NameTable& names_;
-  Plans plans_;  // the latest used last
-  char* text_ = nullptr;
-  std::string where_;
+  Plans plans_;                        // the latest used last
+  std::shared_ptr<VirtualHost> host_;  // the one at hand
+  size_t text_size_ = 0, text_most_ = 0;
   absl::Status status_;
 };
 
