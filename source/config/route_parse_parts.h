@@ -1,16 +1,22 @@
-// The parsers of a route table's parts, split over two files. Only route_parse.cc and route_action_parse.cc include this.
+// The parsers of a route table's parts. Only route_parse.cc, route_action_parse.cc and route_read.cc include this.
 #pragma once
 
 #include <google/protobuf/map.h>
 #include <google/protobuf/repeated_field.h>
 
+#include <deque>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "envoy/config/core/v3/base.pb.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/config/route/v3/route_components.pb.h"
 #include "source/config/match_parse.h"
 #include "source/config/route_parse.h"
+#include "source/config/virtual_host.h"
 
 namespace outrider::config {
 
@@ -48,6 +54,31 @@ struct RouteParts {
   void direct(const envoy::config::route::v3::DirectResponseAction& in, DirectSpec& out);
   // A text that becomes part of a header's value.
   void plain(std::string_view field, const std::string& text);
+};
+
+// All but the virtual hosts of a table, then each host, then each of its routes; domains are unique over all hosts.
+class TableParser {
+ public:
+  TableParser(Problems& problems, const OverrideParser& overrides) : problems_(problems), parts_{problems, overrides} {}
+
+  RouteTableSpec rules(const envoy::config::route::v3::RouteConfiguration& in);
+  // At the host's path, without its routes, which follow one by one.
+  VirtualHostSpec host(const envoy::config::route::v3::VirtualHost& in);
+  RouteSpec route(const envoy::config::route::v3::Route& in);
+  // A host that was made before, and outlives this, has its domains too.
+  void take(const VirtualHost& host);
+  void expect(size_t domains) { domains_.reserve(domains); }
+  bool readFiles() const { return parts_.read_files; }
+  void forgetFiles() { parts_.read_files = false; }
+
+ private:
+  void domain(const std::string& in, VirtualHostSpec& out);
+  bool own(std::string_view as_given, std::string_view lower, std::string_view host);
+
+  Problems& problems_;
+  RouteParts parts_;
+  absl::flat_hash_map<std::string_view, std::string_view> domains_;  // whose it is
+  std::deque<std::string> texts_;                                    // of hosts that are not made yet
 };
 
 }  // namespace outrider::config

@@ -1,26 +1,14 @@
 // A new version of a route table takes over the virtual hosts that did not change; and what a table takes of memory.
-#include <malloc.h>
-
-#include <cstdlib>
 #include <fstream>
-#include <new>
+#include <random>
 
 #include <gtest/gtest.h>
 
 #include "envoy/config/route/v3/route.pb.h"
+#include "source/base/counted_new.h"
 #include "source/config/route_parse.h"
 #include "source/config/route_table.h"
 #include "source/stats/stats.h"
-
-static size_t news = 0;
-
-void* operator new(size_t size) {
-  ++news;
-  if (void* at = std::malloc(size)) return at;
-  throw std::bad_alloc();
-}
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, size_t) noexcept { std::free(at); }
 
 namespace outrider::config {
 namespace {
@@ -44,12 +32,17 @@ class RouteSharingTest : public testing::Test {
     out.mutable_route()->set_cluster(cluster);
     return out;
   }
-  // The next version; null with what is wrong in `said_`.
-  std::shared_ptr<const RouteTable> read() {
+  // The next version; null with what is wrong in `said_`. What the reading took is in `allocations_` and `bytes_`.
+  std::shared_ptr<const RouteTable> read() { return read(message_.SerializeAsString()); }
+  std::shared_ptr<const RouteTable> read(std::string_view bytes) {
     Problems problems;
     stats::Store stats;
     ParseContext context{problems, names_, stats, {}};
-    auto out = readRouteTable(message_.SerializeAsString(), checker_, table_.get(), context);
+    const size_t allocations = base::counted::allocations;
+    const int64_t held = base::counted::bytes_held;
+    auto out = readRouteTable(bytes, checker_, table_.get(), context);
+    allocations_ = base::counted::allocations - allocations;
+    bytes_ = static_cast<size_t>(base::counted::bytes_held - held);
     said_ = problems.str();
     unsupported_ = problems.unsupportedPaths();
     if (out != nullptr) table_ = out;
@@ -72,6 +65,7 @@ class RouteSharingTest : public testing::Test {
   std::shared_ptr<const RouteTable> table_;
   std::string said_;
   std::vector<std::string> unsupported_;
+  size_t allocations_ = 0, bytes_ = 0;
 };
 
 TEST_F(RouteSharingTest, OneHostThatChangesIsTheOnlyOneMadeAnew) {
@@ -214,14 +208,9 @@ TEST_F(RouteSharingTest, AChangeOfOneRouteAmongThousandsAllocatesForThatOne) {
   host.mutable_routes()->SwapElements(0, 5000);
   ASSERT_NE(read(), nullptr) << said_;
   host.mutable_routes(2500)->mutable_route()->set_cluster("other");
-  const std::string bytes = message_.SerializeAsString();
-  Problems problems;
-  stats::Store stats;
-  ParseContext context{problems, names_, stats, {}};
-  const size_t before = news;
-  ASSERT_NE(readRouteTable(bytes, checker_, table_.get(), context), nullptr);
+  ASSERT_NE(read(), nullptr) << said_;
   // Its index is made anew: about two pieces for each node with children.
-  EXPECT_LE(news - before, 3000u);
+  EXPECT_LE(allocations_, 3000u);
 }
 
 TEST_F(RouteSharingTest, ABadRuleOfTheTableIsToldAloneForHostsAreHeldAgainstTheRules) {
@@ -242,23 +231,52 @@ TEST_F(RouteSharingTest, BytesThatAreNoMessageAreRefusedAndTheTableStays) {
   ASSERT_NE(read(), nullptr);
   const std::string whole = message_.SerializeAsString();
   for (size_t n = 1; n < whole.size(); ++n) {
-    Problems problems;
-    stats::Store stats;
-    ParseContext context{problems, names_, stats, {}};
     route::RouteConfiguration message;
-    const auto out = readRouteTable(std::string_view(whole).substr(0, n), checker_, table_.get(), context);
-    EXPECT_EQ(out == nullptr, !problems.empty()) << n;
+    const auto out = read(std::string_view(whole).substr(0, n));
+    EXPECT_EQ(out == nullptr, !said_.empty()) << n;
     if (message.ParseFromString(whole.substr(0, n))) continue;
     EXPECT_EQ(out, nullptr) << n;
   }
 }
 
-// ---- memory ----
-
-size_t allocated() {
-  const auto info = mallinfo2();
-  return info.uordblks + info.hblkhd;
+TEST_F(RouteSharingTest, BytesAndMessageAreReadAlikeWhateverIsWrongWithThem) {
+  for (const char* name : {"a", "b"}) {
+    auto& host = add(name);
+    auto& route = add(host, "/x", "c");
+    route.mutable_match()->add_headers()->set_name("h");
+    route.add_request_headers_to_add()->mutable_header()->set_key("k");
+    route.mutable_route()->mutable_retry_policy()->set_retry_on("5xx");
+  }
+  message_.set_name("table");
+  message_.add_internal_only_headers("x-inner");
+  const std::string whole = message_.SerializeAsString();
+  std::mt19937 random(7);
+  size_t good = 0, refused = 0;
+  for (int i = 0; i < 5000; ++i) {
+    std::string bytes = whole;
+    for (uint32_t n = random() % 3 + 1; n > 0; --n) bytes[random() % bytes.size()] = static_cast<char>(random());
+    route::RouteConfiguration message;
+    bool expected = message.ParseFromString(bytes);
+    if (expected) {
+      Problems problems;
+      stats::Store stats;
+      ParseContext context{problems, names_, stats, {}};
+      expected = checker_.check(message, problems) && parseRouteTable(message, context) != nullptr;
+    }
+    const auto before = table_;
+    table_ = i % 2 == 0 ? before : nullptr;  // with and without a version before
+    const auto out = read(bytes);
+    EXPECT_EQ(out != nullptr, expected) << i << ": " << said_;
+    if (out != nullptr && expected) {
+      EXPECT_EQ(out->hosts().size(), static_cast<size_t>(message.virtual_hosts_size())) << i;
+    }
+    ++(expected ? good : refused);
+  }
+  EXPECT_GT(good, 100u);
+  EXPECT_GT(refused, 100u);
 }
+
+// ---- memory ----
 
 TEST_F(RouteSharingTest, TenThousandHostsOfThreeRoutesTakeLittle) {
   for (int i = 0; i < 10'000; ++i) {
@@ -268,17 +286,9 @@ TEST_F(RouteSharingTest, TenThousandHostsOfThreeRoutesTakeLittle) {
     host.add_domains(name + ".mesh.test");
     for (const char* prefix : {"/api/v1/", "/static/", "/"}) add(host, prefix, name);
   }
-  const std::string bytes = message_.SerializeAsString();
-  message_.Clear();
   for (int i = 0; i < 10'000; ++i) names_.intern("cluster-" + std::to_string(i));  // the clusters' own
-  const size_t before = allocated();
-  if (before == 0) GTEST_SKIP() << "the allocator of this build does not count";
-  Problems problems;
-  stats::Store stats;
-  ParseContext context{problems, names_, stats, {}};
-  table_ = readRouteTable(bytes, checker_, nullptr, context);
-  ASSERT_NE(table_, nullptr) << problems.str();
-  const size_t a_host = (allocated() - before) / 10'000;
+  ASSERT_NE(read(), nullptr) << said_;
+  const size_t a_host = bytes_ / 10'000;
   RecordProperty("bytes_a_host", static_cast<int>(a_host));
   EXPECT_LE(a_host, 800u);
   EXPECT_GE(a_host, 300u) << "the count is wrong";
@@ -289,13 +299,8 @@ TEST_F(RouteSharingTest, AChangeOfOneHostAmongThousandsAllocatesForThatOne) {
   ASSERT_NE(read(), nullptr);
   const auto first = table_;
   message_.mutable_virtual_hosts(2500)->mutable_routes(0)->mutable_route()->set_cluster("other");
-  const std::string bytes = message_.SerializeAsString();
-  Problems problems;
-  stats::Store stats;
-  ParseContext context{problems, names_, stats, {}};
-  const size_t before = news;
-  const auto second = readRouteTable(bytes, checker_, table_.get(), context);
-  EXPECT_LE(news - before, 150u);
+  const auto second = read();
+  EXPECT_LE(allocations_, 150u);
   ASSERT_NE(second, nullptr);
   size_t made = 0;
   for (size_t i = 0; i < 5000; ++i) made += second->hosts()[i] != first->hosts()[i];
@@ -313,17 +318,8 @@ TEST_F(RouteSharingTest, TenThousandRoutesOfOneHostTakeLittle) {
       const std::string path = "/service-" + std::to_string(i) + "/api";
       exact ? match.set_path(path) : match.set_prefix(path);
     }
-    const std::string bytes = message_.SerializeAsString();
-    message_.Clear();
-    malloc_trim(0);
-    const size_t before = allocated();
-    if (before == 0) GTEST_SKIP() << "the allocator of this build does not count";
-    Problems problems;
-    stats::Store stats;
-    ParseContext context{problems, names_, stats, {}};
-    table_ = readRouteTable(bytes, checker_, nullptr, context);
-    ASSERT_NE(table_, nullptr) << problems.str();
-    const size_t a_route = (allocated() - before) / 10'000;
+    ASSERT_NE(read(), nullptr) << said_;
+    const size_t a_route = bytes_ / 10'000;
     RecordProperty(exact ? "bytes_an_exact_route" : "bytes_a_prefix_route", static_cast<int>(a_route));
     EXPECT_LE(a_route, 275u) << exact;
   }
