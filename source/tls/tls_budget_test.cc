@@ -1,32 +1,24 @@
 // What a steady exchange over TLS may cost: no allocation of ours, none of OpenSSL's that reaches the allocator, one read and one write
 // on either side. And what an idle connection holds.
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
 #include <malloc.h>
 
+#include "source/base/counted_new.h"
 #include "source/event/io.h"
 #include "source/tls/openssl_memory.h"
 #include "source/tls/test_peers.h"
 
 namespace {
-thread_local size_t allocations = 0;
 const bool kept = outrider::tls::keepRecordBuffers();  // before OpenSSL's first allocation
 }  // namespace
 
-void* operator new(size_t size) {
-  ++allocations;
-  if (void* at = std::malloc(size)) return at;
-  std::abort();
-}
-void operator delete(void* at) noexcept { std::free(at); }
-void operator delete(void* at, size_t) noexcept { std::free(at); }
-
 namespace outrider::tls {
 namespace {
+
+using base::counted::allocations;
 
 class TlsBudget : public TlsTest {
  protected:

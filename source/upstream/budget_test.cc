@@ -1,42 +1,17 @@
 // What one request costs in steady state: no `new`. (Blocks and arenas come from their own free lists, which are warm by then.)
 // The peer runs on a thread of its own, so that only this side counts. And what a cluster that nobody uses costs: bytes.
-#include <cstdlib>
-#include <new>
 #include <thread>
 
-#include <malloc.h>
 #include <poll.h>
 
+#include "source/base/counted_new.h"
 #include "source/upstream/harness.h"
-
-namespace {
-thread_local size_t allocations = 0;
-thread_local int64_t bytes_held = 0;  // as the allocator rounds them
-
-void* counted(void* at) {
-  if (at == nullptr) std::abort();
-  ++allocations;
-  bytes_held += static_cast<int64_t>(malloc_usable_size(at) + sizeof(size_t));
-  return at;
-}
-void release(void* at) {
-  if (at != nullptr) bytes_held -= static_cast<int64_t>(malloc_usable_size(at) + sizeof(size_t));
-  std::free(at);
-}
-}  // namespace
-
-void* operator new(size_t size) { return counted(std::malloc(size)); }
-void* operator new(size_t size, std::align_val_t align) {
-  const auto to = static_cast<size_t>(align);
-  return counted(std::aligned_alloc(to, (size + to - 1) & ~(to - 1)));
-}
-void operator delete(void* at) noexcept { release(at); }
-void operator delete(void* at, size_t) noexcept { release(at); }
-void operator delete(void* at, std::align_val_t) noexcept { release(at); }
-void operator delete(void* at, size_t, std::align_val_t) noexcept { release(at); }
 
 namespace outrider::upstream {
 namespace {
+
+using base::counted::allocations;
+using base::counted::bytes_held;
 
 // Answers every request on one connection until it closes.
 class ThreadPeer {

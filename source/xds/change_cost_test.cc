@@ -1,40 +1,14 @@
 // What watched names cost in memory, and what one change costs however many names there are. Every `new` of the program is counted.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
-
-#include <malloc.h>
-
+#include "source/base/counted_new.h"
 #include "source/xds/follower_world.h"
-
-namespace {
-size_t allocations = 0;
-int64_t living = 0;  // bytes
-void* counted(void* at) {
-  if (at == nullptr) std::abort();
-  ++allocations;
-  living += static_cast<int64_t>(malloc_usable_size(at));
-  return at;
-}
-void uncounted(void* at) {
-  living -= static_cast<int64_t>(malloc_usable_size(at));
-  std::free(at);
-}
-}  // namespace
-
-void* operator new(size_t size) { return counted(std::malloc(size)); }
-void* operator new(size_t size, std::align_val_t align) {
-  const size_t unit = static_cast<size_t>(align);
-  return counted(std::aligned_alloc(unit, (size + unit - 1) & ~(unit - 1)));
-}
-void operator delete(void* at) noexcept { uncounted(at); }
-void operator delete(void* at, size_t) noexcept { uncounted(at); }
-void operator delete(void* at, std::align_val_t) noexcept { uncounted(at); }
-void operator delete(void* at, size_t, std::align_val_t) noexcept { uncounted(at); }
 
 namespace outrider::xds {
 namespace {
+
+using base::counted::allocations;
+using base::counted::bytes_held;
 
 using World = FollowerWorld;
 
@@ -62,12 +36,12 @@ TEST(ChangeCost, AWatchedNameWithAHeldResourceTakesFewBytes) {
   const std::string response = World::response(kEndpointType, "n1", all, "1");
   // What the statistics of that many names take by themselves.
   std::vector<stats::ScopeRef> scopes;
-  const int64_t before_scopes = living;
+  const int64_t before_scopes = bytes_held;
   for (size_t i = 0; i < kNames; ++i) {
     scopes.push_back(world.store.scope("cluster." + World::nameOf(i) + ".", kSubscriptionTable));
     scopes.back()->add(0, 1);
   }
-  const int64_t before = living;
+  const int64_t before = bytes_held;
   std::vector<WatchId> ids;
   ids.reserve(kNames);
   const auto source = World::ads();
@@ -76,11 +50,11 @@ TEST(ChangeCost, AWatchedNameWithAHeldResourceTakesFewBytes) {
     ids.push_back(world.hub.watch(source, kEndpointType, name, watcher, "cluster." + name + "."));
   }
   world.settle();
-  const int64_t asking = (living - before) / static_cast<int64_t>(kNames);
+  const int64_t asking = (bytes_held - before) / static_cast<int64_t>(kNames);
   world.serve(response);
   ASSERT_EQ(watcher.deliveries, kNames);
   world.server.last()->requests.clear();
-  const int64_t holding = (living - before - resources) / static_cast<int64_t>(kNames);
+  const int64_t holding = (bytes_held - before - resources) / static_cast<int64_t>(kNames);
   std::printf("a name: %lld bytes while it is asked for, %lld and its %lld when it is held; its statistics %lld\n",
               static_cast<long long>(asking), static_cast<long long>(holding),
               static_cast<long long>(resources) / static_cast<long long>(kNames),
@@ -89,7 +63,7 @@ TEST(ChangeCost, AWatchedNameWithAHeldResourceTakesFewBytes) {
   for (const WatchId id : ids) world.hub.unwatch(id);
   world.settle();
   world.server.last()->requests.clear();
-  EXPECT_LE((living - before) / static_cast<int64_t>(kNames), 100);  // tables keep their room
+  EXPECT_LE((bytes_held - before) / static_cast<int64_t>(kNames), 100);  // tables keep their room
 }
 
 // Allocations of one endpoint change, from the response's bytes to the answer.
