@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "source/base/absl_compat.h"
+#include "source/base/check.h"
 #include "source/base/log.h"
 
 namespace outrider::upstream {
@@ -140,8 +141,6 @@ void ClusterEntity::resolveNames() {
     for (size_t e = 0; e < locality.endpoints.size(); ++e) {
       if (locality.endpoints[e].address.valid()) continue;
       auto name = std::make_unique<Name>();
-      name->locality = l;
-      name->endpoint = e;
       name->query = std::make_unique<dns::Query>(*resolver_, *this, locality.endpoints[e].name);
       names_.push_back(std::move(name));
     }
@@ -288,7 +287,7 @@ void ClusterEntity::refreshHosts() {
   locality_weights_.clear();
   std::vector<Wanted> wanted;
   std::deque<base::Address> resolved;
-  size_t count = 0;
+  size_t count = 0, next_name = 0;  // names_ stand in the endpoints' order
   for (const config::LocalityEndpoints& locality : endpoints_->localities) {
     locality_weights_.push_back(locality.weight);
     count += locality.endpoints.size();
@@ -302,11 +301,10 @@ void ClusterEntity::refreshHosts() {
         wanted.push_back({&locality, &endpoint, &endpoint.address, l, kNew});
         continue;
       }
-      for (const auto& name : names_) {
-        if (name->locality != l || name->endpoint != e) continue;
-        for (const base::Address& address : name->addresses) {
-          wanted.push_back({&locality, &endpoint, &resolved.emplace_back(address.withPort(endpoint.port)), l, kNew});
-        }
+      OUTRIDER_CHECK(next_name < names_.size());  // parsers let names through for DNS alone
+      const Name& name = *names_[next_name++];
+      for (const base::Address& address : name.addresses) {
+        wanted.push_back({&locality, &endpoint, &resolved.emplace_back(address.withPort(endpoint.port)), l, kNew});
       }
     }
   }

@@ -80,8 +80,7 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
     uint32_t locality;
     uint32_t had;  // where its host stood; kNew: nowhere
   };
-  struct Name {                         // an endpoint that DNS resolves
-    size_t locality = 0, endpoint = 0;  // where it stands in endpoints_
+  struct Name {  // an endpoint that DNS resolves
     std::unique_ptr<dns::Query> query;
     std::vector<base::Address> addresses;
     bool answered = false;

@@ -101,6 +101,11 @@ absl::StatusOr<ClusterManager::Put> ClusterManager::put(std::shared_ptr<const co
   auto part = makePart(spec, slot, before);
   if (!part.ok()) return part.status();
   auto entity = std::make_unique<ClusterEntity>(loop_, store_, *this, *std::move(part), before);
+  // Endpoints that are known need not be waited for: nobody sends an answer twice for a name that stays subscribed.
+  EndpointsRef endpoints;
+  if (spec->discovery == config::Discovery::kEds) {
+    if (const ClusterEntity* known = knower(*spec)) endpoints = known->sharedEndpoints();
+  }
   if (slot.warming != nullptr) {
     const config::ClusterSpec& old = slot.warming->spec();
     if (old.eds_name != spec->eds_name && (before == nullptr || before->spec().eds_name != old.eds_name)) unask(old);
@@ -121,10 +126,7 @@ absl::StatusOr<ClusterManager::Put> ClusterManager::put(std::shared_ptr<const co
     if (std::find(askers.begin(), askers.end(), name) == askers.end()) askers.push_back(name);
   }
   warming.start();
-  // Endpoints that are known need not be waited for: nobody sends an answer twice for a name that stays subscribed.
-  if (spec->discovery == config::Discovery::kEds) {
-    if (const ClusterEntity* known = knower(*spec)) warming.takeEndpoints(known->sharedEndpoints());
-  }
+  if (endpoints != nullptr) warming.takeEndpoints(endpoints);
   const bool added = found == slots_.end() || before == nullptr;
   stats_.inc(added ? ClusterManagerStat::kClusterAdded : ClusterManagerStat::kClusterModified);
   return added ? Put::kAdded : Put::kModified;

@@ -68,6 +68,19 @@ TEST(ClusterManager, ANewClusterWarmsUntilItsEndpointsCome) {
   EXPECT_EQ(world.cluster("a").hosts()->hosts.size(), 1u);
 }
 
+TEST(ClusterManager, AVersionThatIsReplacedBeforeItServedLeavesItsEndpointsToTheNext) {
+  World world;
+  world.serve(edsSpec("a"));
+  ASSERT_TRUE(world.manager.updateEndpoints("a", shared(endpointsAt({addressOf(1), addressOf(2)}))));
+  ASSERT_EQ(world.manager.find("a").active, nullptr);  // no turn since
+  const auto next = edsSpec("a");
+  next->connect_timeout = 7 * base::kSecond;
+  world.serve(next);
+  world.turns(2);
+  EXPECT_EQ(world.cluster("a").part().spec->connect_timeout, 7 * base::kSecond);
+  EXPECT_EQ(world.cluster("a").hosts()->hosts.size(), 2u);
+}
+
 TEST(ClusterManager, TheOldVersionServesWhileTheNewOneWarms) {
   World world;
   world.serve(World::spec("a", {addressOf(1)}));

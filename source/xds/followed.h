@@ -106,8 +106,6 @@ class Follower::Endpoints final : public Watcher {
   void onDelivery(Delivery delivery) override;
   void onFetchTimeout(std::string_view) override;
 
-  void keep(std::shared_ptr<const config::EndpointsSpec> spec) { last_ = std::move(spec); }
-  const std::shared_ptr<const config::EndpointsSpec>& last() const { return last_; }
   const std::string& name() const { return name_; }
   bool isOf(const config::ClusterSpec& spec) const { return name_ == spec.eds_name && source_ == spec.eds_source; }
   size_t users = 0;
@@ -118,7 +116,6 @@ class Follower::Endpoints final : public Watcher {
   const std::string name_;
   const std::string& source_;
   WatchId id_ = 0;
-  std::shared_ptr<const config::EndpointsSpec> last_;  // a cluster that changes is warm at once with it
 };
 
 // ---- SDS ----

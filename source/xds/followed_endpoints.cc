@@ -48,8 +48,8 @@ void Follower::Endpoints::onDelivery(Delivery delivery) {
   constexpr size_t kSmall = 64 * 1024;
   size_t bytes = 0;
   for (const ResourceIn& resource : delivery.resources) bytes += resource.bytes->size();
-  const auto apply = [&owner = owner_](Trip& at) {
-    if (at.spec != nullptr) owner.applyEndpoints(at.name, std::move(at.spec));
+  const auto apply = [&clusters = owner_.parts_.clusters](Trip& at) {
+    if (at.spec != nullptr) clusters.updateEndpoints(at.name, at.spec);
     at.delivery.done(verdictOf("", at.failures, "; "));
   };
   if (bytes < kSmall) {

@@ -96,12 +96,8 @@ void Follower::clusterApplied(const config::ClusterSpec& spec) {
   if (fresh) endpointsUnwanted(id);
   if (!spec.transport.set()) dropClusterSecrets(spec.name);
   if (!is_eds) return;
-  Endpoints& watch = endpointsOf(spec);
-  if (watch.last() != nullptr) {
-    // The subscription stays, so the server has no reason to send again: the new version starts with what is known.
-    parts_.clusters.updateEndpoints(spec.eds_name, watch.last());
-  }
   if (!fresh) return;
+  Endpoints& watch = endpointsOf(spec);
   ++watch.users;
   eds_of_[id.index()] = &watch;
 }
@@ -145,12 +141,6 @@ void Follower::endpointsUnwanted(config::ClusterId cluster) {
   while (before->other.get() != watch) before = before->other.get();
   auto gone = std::move(before->other);
   before->other = std::move(gone->other);
-}
-
-void Follower::applyEndpoints(const std::string& eds_name, std::shared_ptr<const config::EndpointsSpec> spec) {
-  const auto first = endpoints_.find(std::string_view(eds_name));
-  for (Endpoints* at = first == endpoints_.end() ? nullptr : first->get(); at != nullptr; at = at->other.get()) at->keep(spec);
-  parts_.clusters.updateEndpoints(eds_name, spec);
 }
 
 size_t Follower::ByEdsName::operator()(std::string_view name) const { return hashBytes(name); }

@@ -14,7 +14,6 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "source/config/endpoint_spec.h"
 #include "source/config/names.h"
 #include "source/xds/assembler.h"
 #include "source/xds/file_watch.h"
@@ -81,7 +80,6 @@ class Follower final {
   void afterClusters(std::function<void()> job);
   void clustersDone();
   void listenersReady();
-  void applyEndpoints(const std::string& eds_name, std::shared_ptr<const config::EndpointsSpec> spec);
   template <class Trip, class Work, class Apply>
   void prepare(std::shared_ptr<Trip> trip, Work work, Apply apply);  // followed.h
   void post(std::function<void()> job) { parts_.loop.mailbox().post(std::move(job)); }
