@@ -26,6 +26,17 @@ class BulkTest : public TcpProxyTest {
     sent_ += n;
     return n;
   }
+  struct Pair {
+    App client, server;
+  };
+  // Both ends in the middle of bulk: the client has stopped listening, bytes are in the pipe and before it.
+  Pair stalled() {
+    App client = connect();
+    Pair pair{std::move(client), acceptBackend()};
+    EXPECT_TRUE(carry(pair.client, pair.server, 4 << 20));
+    stall(pair.server);
+    return pair;
+  }
   // The server says so much in all, the client listens.
   bool carry(App& client, App& server, size_t most) {
     return until([&] {
@@ -97,10 +108,7 @@ TEST_F(BulkTest, SmallMessagesAfterItAreCopiedAgainAndMoreBulkIsNot) {
 }
 
 TEST_F(BulkTest, ASlowReaderHoldsOnePipeAndTheServerWaits) {
-  App client = connect();
-  App server = acceptBackend();
-  ASSERT_TRUE(carry(client, server, 4 << 20));
-  stall(server);
+  auto [client, server] = stalled();
   EXPECT_LE(chain().connection().piped() + chain().connection().out().size(), 64u * 1024);  // the buffer's limit holds for a pipe
   EXPECT_GT(countUp(ClusterStat::kUpstreamFlowControlPausedReadingTotal), countUp(ClusterStat::kUpstreamFlowControlResumedReadingTotal));
   EXPECT_TRUE(carry(client, server, sent_));
@@ -110,10 +118,7 @@ TEST_F(BulkTest, ASlowReaderHoldsOnePipeAndTheServerWaits) {
 }
 
 TEST_F(BulkTest, TheEndComesAfterWhatIsInThePipe) {
-  App client = connect();
-  App server = acceptBackend();
-  ASSERT_TRUE(carry(client, server, 4 << 20));
-  stall(server);
+  auto [client, server] = stalled();
   server.finish();
   world_.turns(3);
   EXPECT_TRUE(until([&] {
@@ -130,10 +135,7 @@ TEST_F(BulkTest, TheEndComesAfterWhatIsInThePipe) {
 }
 
 TEST_F(BulkTest, AClientThatEndedFirstStillGetsAll) {
-  App client = connect();
-  App server = acceptBackend();
-  ASSERT_TRUE(carry(client, server, 4 << 20));
-  stall(server);
+  auto [client, server] = stalled();
   client.finish();
   EXPECT_TRUE(until([&] {
     server.hear();
@@ -150,10 +152,7 @@ TEST_F(BulkTest, AClientThatEndedFirstStillGetsAll) {
 }
 
 TEST_F(BulkTest, AServersResetComesAfterWhatIsInThePipe) {
-  App client = connect();
-  App server = acceptBackend();
-  ASSERT_TRUE(carry(client, server, 4 << 20));
-  stall(server);
+  auto [client, server] = stalled();
   server.closeReset();
   world_.turns(3);
   EXPECT_TRUE(until([&] {
@@ -167,10 +166,7 @@ TEST_F(BulkTest, AServersResetComesAfterWhatIsInThePipe) {
 }
 
 TEST_F(BulkTest, AClientsResetClosesAPipeThatIsNotEmpty) {
-  App client = connect();
-  App server = acceptBackend();
-  ASSERT_TRUE(carry(client, server, 4 << 20));
-  stall(server);
+  auto [client, server] = stalled();
   client.closeReset();
   EXPECT_TRUE(until([&] {
     server.hear();
