@@ -28,6 +28,7 @@ inline void release(void* at) {
 }  // namespace outrider::base::counted
 
 void* operator new(size_t size) { return outrider::base::counted::took(std::malloc(size)); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return outrider::base::counted::took(std::malloc(size)); }
 void* operator new(size_t size, std::align_val_t align) {
   const auto to = static_cast<size_t>(align);
   return outrider::base::counted::took(std::aligned_alloc(to, (size + to - 1) & ~(to - 1)));

@@ -34,7 +34,7 @@ std::string_view PathIndex::lowered(std::string_view text) {
 }
 
 void PathIndex::Exact::build() {
-  std::stable_sort(adding_.begin(), adding_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(adding_.begin(), adding_.end());  // by path, then by route
   routes_.reserve(adding_.size());
   for (const auto& [path, route] : adding_) {
     const auto [at, fresh] = ranges_.try_emplace(path);
