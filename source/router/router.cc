@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
+
+#include "source/router/words.h"
 
 namespace outrider::router {
 
@@ -14,87 +15,6 @@ using http::ResetReason;
 using http::Room;
 using stream::ResponseFlag;
 using upstream::ClusterStat;
-
-namespace {
-
-bool parseNumber(std::string_view text, uint64_t& out) {
-  if (text.empty()) return false;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
-std::string_view printNumber(base::Arena& arena, uint64_t value) {
-  char text[24];
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-  return arena.copy({text, static_cast<size_t>(end - text)});
-}
-
-// Envoy's words for a reset, as details and bodies have them.
-std::string_view resetWords(ResetReason reason) {
-  switch (reason) {
-    case ResetReason::kNone:
-    case ResetReason::kLocal: return "local reset";
-    case ResetReason::kRemoteReset: return "remote reset";
-    case ResetReason::kRemoteRefused: return "remote refused stream reset";
-    case ResetReason::kConnectionClosed: return "connection termination";
-    case ResetReason::kProtocolError: return "protocol error";
-    case ResetReason::kOverflow:
-    case ResetReason::kPoolOverflow: return "overflow";
-    case ResetReason::kConnectFailure: return "remote connection failure";
-    case ResetReason::kConnectTimeout: return "connection timeout";
-    case ResetReason::kTimeout: return "timeout";
-  }
-  OUTRIDER_UNREACHABLE();
-}
-
-ResponseFlag resetFlag(ResetReason reason) {
-  switch (reason) {
-    case ResetReason::kRemoteReset:
-    case ResetReason::kRemoteRefused: return ResponseFlag::kUpstreamRemoteReset;
-    case ResetReason::kConnectionClosed: return ResponseFlag::kUpstreamConnectionTermination;
-    case ResetReason::kProtocolError: return ResponseFlag::kUpstreamProtocolError;
-    case ResetReason::kOverflow:
-    case ResetReason::kPoolOverflow: return ResponseFlag::kUpstreamOverflow;
-    case ResetReason::kConnectFailure:
-    case ResetReason::kConnectTimeout: return ResponseFlag::kUpstreamConnectionFailure;
-    case ResetReason::kTimeout: return ResponseFlag::kUpstreamRequestTimeout;
-    case ResetReason::kNone:
-    case ResetReason::kLocal: return ResponseFlag::kLocalReset;
-  }
-  OUTRIDER_UNREACHABLE();
-}
-
-std::string_view reasonId(ResetReason reason) {
-  switch (reason) {
-    case ResetReason::kConnectFailure: return "upstream_connect_failure";
-    case ResetReason::kConnectTimeout: return "upstream_connect_timeout";
-    case ResetReason::kPoolOverflow: return "upstream_overflow";
-    case ResetReason::kConnectionClosed: return "upstream_connection_closed";
-    case ResetReason::kProtocolError: return "upstream_protocol_error";
-    default: return "upstream_reset";
-  }
-}
-
-template <class F>
-void eachOf(std::string_view list, F&& use) {
-  while (!list.empty()) {
-    const size_t comma = std::min(list.find(','), list.size());
-    std::string_view each = list.substr(0, comma);
-    list.remove_prefix(std::min(comma + 1, list.size()));
-    while (!each.empty() && each.front() == ' ') each.remove_prefix(1);
-    while (!each.empty() && each.back() == ' ') each.remove_suffix(1);
-    if (!each.empty()) use(each);
-  }
-}
-
-// Spaces would break the columns of an access log.
-std::string_view underscored(base::Arena& arena, std::string_view text) {
-  char* out = arena.bytes(text.size());
-  std::transform(text.begin(), text.end(), out, [](char c) { return c == ' ' ? '_' : c; });
-  return {out, text.size()};
-}
-
-}  // namespace
 
 Router::Router(const RouterConfig& config, filter::HttpStream& stream)
     : config_(config),
@@ -156,7 +76,10 @@ Verdict Router::onRequest(http::RequestHead& head, bool last) {
   stream_.info().cluster = &cluster->info();
   if (route_->forward().idle_timeout.has_value()) stream_.setIdleTimeout(*route_->forward().idle_timeout);
   readTimeouts(head);
-  readRetries(head);
+  retry_.read(*route_, head);
+  // HTTP/2 upstreams may leave a request unprocessed (mayReplayUnprocessed).
+  const bool refusable = config_.replay && cluster->part().spec->http.protocol != config::UpstreamProtocol::kHttp1;
+  keep_replay_ = refusable || retry_.mayCome();
   route_->applyRequest(head, pick_, formatInput(), !config_.suppress_envoy_headers);
   head.headers.remove(HeaderId::kEnvoyUpstreamAltStatName);
   if (head.headers.has(HeaderId::kEnvoyUpstreamRqTimeoutAltResponse)) {
@@ -234,43 +157,6 @@ void Router::expectedTimeout(base::Nanos elapsed) {
                                                     : printNumber(stream_.arena(), static_cast<uint64_t>(expected / base::kMilli)));
 }
 
-void Router::readRetries(const http::RequestHead& head) {
-  const config::RetrySpec* policy = route_->retry();
-  if (policy != nullptr) {
-    retry_on_ = policy->on;
-    retries_left_ = policy->retries;
-  }
-  auto& headers = const_cast<http::RequestHead&>(head).headers;
-  for (const HeaderId id : {HeaderId::kEnvoyRetryOn, HeaderId::kEnvoyRetryGrpcOn}) {
-    if (const http::Header* asked = headers.find(id)) {
-      retry_on_ |= config::parseRetryOn(asked->value());
-      if (policy == nullptr) retries_left_ = 1;
-      headers.remove(id);
-    }
-  }
-  if (const http::Header* asked = headers.find(HeaderId::kEnvoyRetriableStatusCodes)) {
-    asked_codes_ = asked->value();
-    headers.remove(HeaderId::kEnvoyRetriableStatusCodes);
-  }
-  if (const http::Header* asked = headers.find(HeaderId::kEnvoyRetriableHeaderNames)) {
-    asked_names_ = asked->value();
-    headers.remove(HeaderId::kEnvoyRetriableHeaderNames);
-  }
-  if (const http::Header* asked = headers.find(HeaderId::kEnvoyMaxRetries)) {
-    uint64_t most = 0;
-    if (parseNumber(asked->value(), most)) retries_left_ = static_cast<uint32_t>(std::min<uint64_t>(most, 100));
-    headers.remove(HeaderId::kEnvoyMaxRetries);
-  }
-  if (retry_on_ != 0 && policy != nullptr && !route_->retryRequestHeaders().empty()) {
-    const auto& wanted = route_->retryRequestHeaders();
-    const bool matches = std::any_of(wanted.begin(), wanted.end(), [&](const auto& m) { return m.matches(head.headers); });
-    if (!matches) retry_on_ = 0;
-  }
-  // HTTP/2 upstreams may leave a request unprocessed (mayReplayUnprocessed).
-  const bool refusable = config_.replay && cluster_->part().spec->http.protocol != config::UpstreamProtocol::kHttp1;
-  keep_replay_ = refusable || (retry_on_ != 0 && retries_left_ > 0);
-}
-
 Room Router::onRequestData(base::Buffer& data, bool last) {
   request_ended_ |= last;
   Room room = Room::kMore;
@@ -284,7 +170,7 @@ Room Router::onRequestData(base::Buffer& data, bool last) {
       if (replay_.size() > config_.buffer_limit) {
         replay_.clear();
         keep_replay_ = false;
-        if (retry_on_ != 0) cluster_->part().stats.inc(ClusterStat::kRetryOrShadowAbandoned);
+        if (retry_.wanted()) cluster_->part().stats.inc(ClusterStat::kRetryOrShadowAbandoned);
       }
     }
     room = attempt_->sendData(data, last);
@@ -320,18 +206,14 @@ void Router::startAttempt() {
   attempt_ = stream_.arena().make<upstream::Attempt>(*cluster_, stream_.arena(), static_cast<upstream::AttemptOwner&>(*this), options);
   const bool ended_with_head = request_ended_ && replay_.empty() && request_trailers_ == nullptr;
   upstream::lb::LbContext context;
-  if (const config::RetrySpec* policy = route_->retry(); policy != nullptr && policy->avoid_previous_hosts && tried_count_ > 0) {
-    context.avoid = tried_;
-    context.avoid_count = tried_count_;
-    context.most_picks = policy->host_selection_attempts + 1;
-  }
+  retry_.avoid(context);
   const upstream::Host* host = attempt_->pick(context);
   if (host == nullptr) {
     stream_.wake();
     return;
   }
   stream_.info().host = host;
-  if (tried_count_ < kMostTried) tried_[tried_count_++] = host;
+  retry_.tried(*host);
   if (route_->forward().auto_host_rewrite && !host->hostname.empty()) {
     route_->rewriteHost(*head_, host->hostname, !config_.suppress_envoy_headers);
   }
@@ -376,7 +258,7 @@ void Router::progress() {
     if (http::ResponseHead* interim = attempt_->takeInformational()) {
       // The client may act on it: what it was told cannot come from another host later.
       countResponse(interim->status, true);
-      retry_on_ = 0;
+      retry_.forbid();
       keep_replay_ = false;
       replay_.clear();
       stream_.sendInformational(*interim);
@@ -413,57 +295,12 @@ void Router::countResponse(uint16_t status, bool final) {
   cluster_->countAnswer(inside ? Answers::kInternal : Answers::kExternal, status, store);
 }
 
-bool Router::retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const {
-  conditions = 0;
-  const uint16_t status = head.status;
-  if (status >= 500) conditions |= config::kRetry5xx;
-  if (status == 502 || status == 503 || status == 504) conditions |= config::kRetryGatewayError;
-  if (status == 409) conditions |= config::kRetryRetriable4xx;
-  if (head.headers.has(HeaderId::kEnvoyRatelimited)) {
-    // Told to slow down: only who asked for it tries again.
-    conditions = config::kRetryEnvoyRatelimited;
-  }
-  if ((retry_on_ & config::kRetryRetriableStatusCodes) != 0 && route_->retry() != nullptr) {
-    const auto& codes = route_->retry()->status_codes;
-    if (std::binary_search(codes.begin(), codes.end(), status)) conditions |= config::kRetryRetriableStatusCodes;
-  }
-  if ((retry_on_ & config::kRetryRetriableStatusCodes) != 0 && !asked_codes_.empty()) {
-    eachOf(asked_codes_, [&](std::string_view code) {
-      uint64_t number = 0;
-      if (parseNumber(code, number) && number == status) conditions |= config::kRetryRetriableStatusCodes;
-    });
-  }
-  if ((retry_on_ & config::kRetryRetriableHeaders) != 0) {
-    const auto& wanted = route_->retryHeaders();
-    if (std::any_of(wanted.begin(), wanted.end(), [&](const auto& m) { return m.matches(head.headers); })) {
-      conditions |= config::kRetryRetriableHeaders;
-    }
-    eachOf(asked_names_, [&](std::string_view name) {
-      char* lower = stream_.arena().bytes(name.size());
-      std::transform(name.begin(), name.end(), lower, http::lowerAscii);
-      if (head.headers.find(std::string_view(lower, name.size())) != nullptr) conditions |= config::kRetryRetriableHeaders;
-    });
-  }
-  uint64_t grpc = 0;
-  if (parseNumber(head.headers.get(HeaderId::kGrpcStatus), grpc)) {
-    switch (grpc) {
-      case 1: conditions |= config::kRetryGrpcCancelled; break;
-      case 4: conditions |= config::kRetryGrpcDeadlineExceeded; break;
-      case 8: conditions |= config::kRetryGrpcResourceExhausted; break;
-      case 13: conditions |= config::kRetryGrpcInternal; break;
-      case 14: conditions |= config::kRetryGrpcUnavailable; break;
-      default: break;
-    }
-  }
-  return (conditions & retry_on_) != 0;
-}
-
 void Router::takeHead() {
   http::ResponseHead& head = *attempt_->head();
-  uint32_t conditions = 0;
   stream::StreamInfo& info = stream_.info();
   if (info.first_upstream_rx == 0) info.first_upstream_rx = stream_.worker().loop.now();
-  if (retry_on_ != 0 && retryOnHead(head, conditions) && mayRetry(conditions)) {
+  const uint32_t conditions = retry_.wanted() ? retry_.conditionsOf(head, stream_.arena()) : 0;
+  if (mayRetry(conditions)) {
     countResponse(head.status, false);
     endAttempt();
     retryLater();
@@ -472,12 +309,12 @@ void Router::takeHead() {
   head_forwarded_ = true;
   keep_replay_ = false;
   replay_.clear();
-  releaseRetry();
+  retry_.release();
   try_timer_.cancel();
   if (head.status == 101) timer_.cancel();  // from here on it is a tunnel
   countResponse(head.status, true);
   const bool retried = attempts_ > 1u + stale_replayed_ + unprocessed_replays_;
-  if (retried && (conditions & retry_on_) == 0) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
+  if (retried && !retry_.covers(conditions)) cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetrySuccess);
   const base::Nanos now = stream_.worker().loop.now();
   attempt_->fillInfo(info);
   info.details = "via_upstream";
@@ -573,12 +410,8 @@ void Router::attemptFailed() {
     retryNow();
     return;
   }
-  uint32_t conditions = config::kRetry5xx | config::kRetryGatewayError | config::kRetryReset;
-  if (reason == ResetReason::kConnectFailure || reason == ResetReason::kConnectTimeout) conditions |= config::kRetryConnectFailure;
-  if (reason == ResetReason::kRemoteRefused) conditions |= config::kRetryRefusedStream;
-  if (!attempt_->requestSent()) conditions |= config::kRetryResetBeforeRequest;
   const bool overflow = reason == ResetReason::kPoolOverflow || reason == ResetReason::kOverflow;
-  if (!overflow && (conditions & retry_on_) != 0 && mayRetry(conditions)) {
+  if (!overflow && mayRetry(RetryState::conditionsOf(reason, attempt_->requestSent()))) {
     endAttempt();
     retryLater();
     return;
@@ -611,35 +444,28 @@ void Router::attemptFailed() {
 void Router::failWith(Reply& reply) {
   editReply(reply);
   over_ = true;
-  releaseRetry();
+  retry_.release();
   timer_.cancel();
   endAttempt();
   stream_.respondWith(reply);
 }
 
-// A retry counts against max_retries until its answer is known.
-void Router::releaseRetry() {
-  if (!retry_permit_) return;
-  retry_permit_ = false;
-  cluster_->endRetry(route_->forward().high_priority, retry_counted_);
-}
-
 bool Router::mayRetry(uint32_t conditions) {
-  releaseRetry();
-  if ((conditions & retry_on_) == 0) return false;
-  if (retries_left_ == 0) {
-    cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryLimitExceeded);
-    stream_.info().flags.set(ResponseFlag::kUpstreamRetryLimitExceeded);
-    return false;
+  const upstream::ClusterPart& part = cluster_->part();
+  switch (retry_.ask(conditions, keep_replay_, *cluster_)) {
+    case RetryState::Answer::kYes: return true;
+    case RetryState::Answer::kNotCovered:
+    case RetryState::Answer::kNotWhole: return false;
+    case RetryState::Answer::kNoneLeft:
+      part.stats.inc(ClusterStat::kUpstreamRqRetryLimitExceeded);
+      stream_.info().flags.set(ResponseFlag::kUpstreamRetryLimitExceeded);
+      return false;
+    case RetryState::Answer::kOverflow:
+      part.stats.inc(ClusterStat::kUpstreamRqRetryOverflow);
+      stream_.info().flags.set(ResponseFlag::kUpstreamOverflow);
+      return false;
   }
-  if (!keep_replay_) return false;  // the request is no longer whole
-  if (!cluster_->tryRetry(route_->forward().high_priority, retry_counted_)) {
-    cluster_->part().stats.inc(ClusterStat::kUpstreamRqRetryOverflow);
-    stream_.info().flags.set(ResponseFlag::kUpstreamOverflow);
-    return false;
-  }
-  retry_permit_ = true;
-  return true;
+  OUTRIDER_UNREACHABLE();
 }
 
 // A kept connection that the upstream closed just as the request went out: whoever only reads is asked once more, whatever the retry
@@ -659,19 +485,10 @@ bool Router::mayReplayUnprocessed() const {
 }
 
 void Router::retryLater() {
-  --retries_left_;
   const upstream::ClusterPart& part = cluster_->part();
   part.stats.inc(ClusterStat::kUpstreamRqRetry);
   part.stats.inc(ClusterStat::kUpstreamRqRetryBackoffExponential);
-  base::Nanos base_wait = 25 * base::kMilli, most = 250 * base::kMilli;
-  if (const config::RetrySpec* policy = route_->retry()) {
-    base_wait = policy->back_off_base;
-    most = policy->back_off_max;
-  }
-  // Full jitter over an exponentially growing window.
-  const base::Nanos window = std::min(base_wait * ((base::Nanos{1} << std::min<int>(attempts_, 20)) - 1), most);
-  const base::Nanos wait = window <= 0 ? 0 : static_cast<base::Nanos>(stream_.worker().random.next() % static_cast<uint64_t>(window));
-  back_off_.armIn(wait);
+  back_off_.armIn(retry_.wait(attempts_, stream_.worker().random.next()));
 }
 
 void Router::retryNow() {
@@ -724,7 +541,7 @@ void Router::onStreamEnd(ResetReason) {
   over_ = true;
   timer_.cancel();
   back_off_.cancel();
-  releaseRetry();
+  retry_.release();
   endAttempt();
   replay_.clear();
 }

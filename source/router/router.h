@@ -8,6 +8,7 @@
 #include "source/config/route_table.h"
 #include "source/filter/http_stream.h"
 #include "source/router/config.h"
+#include "source/router/retry_state.h"
 #include "source/upstream/call/attempt.h"
 #include "source/upstream/cluster_view.h"
 
@@ -37,7 +38,6 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   std::string_view timeoutBody() const {
     return timeout_status_ == 504 ? std::string_view("upstream request timeout") : std::string_view();
   }
-  void readRetries(const http::RequestHead& head);
   void startAttempt();
   void endAttempt();
   void destroyAttempt();
@@ -47,10 +47,8 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   void pumpResponse();
   void attemptFailed();
   bool mayRetry(uint32_t conditions);
-  void releaseRetry();
   bool mayReplayStale() const;
   bool mayReplayUnprocessed() const;
-  bool retryOnHead(const http::ResponseHead& head, uint32_t& conditions) const;
   void retryLater();
   void retryNow();
   void onTimeout();
@@ -81,20 +79,12 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   event::Timer back_off_;
 
   // Retries.
-  uint32_t retry_on_ = 0;
-  uint32_t retries_left_ = 0;
-  std::string_view asked_codes_;  // x-envoy-retriable-status-codes, in the stream's arena
-  std::string_view asked_names_;  // x-envoy-retriable-header-names
+  RetryState retry_;
   base::Buffer replay_;
   bool keep_replay_ = false;
-  bool retry_permit_ = false;  // a unit of the breaker is held
-  bool retry_counted_ = false;
   bool stale_replayed_ = false;
   uint8_t unprocessed_replays_ = 0;
   bool stale_now_ = false;  // the attempt that begins wants a new connection
-  static constexpr size_t kMostTried = 8;
-  const upstream::Host* tried_[kMostTried];  // hosts of earlier attempts, to compare with only: they may be gone
-  uint8_t tried_count_ = 0;
   uint16_t attempts_ = 0;
 
   bool request_ended_ = false;
