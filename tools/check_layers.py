@@ -32,6 +32,7 @@ LIBRARY_ROOMS = [
     (r"re2/", ("match",)),
     (r"ares(_dns|_version)?\.h$", ("upstream/dns",)),
     (r"yaml\.h$", ("config",)),
+    (r"xxhash\.h$", ("base",)),
     (r"pcre2\.h$", ("statsink",)),
     (r"zlib\.h$|brotli/|zstd\.h$", ("compress",)),
     (r"jemalloc/", ("server",)),

@@ -5,8 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/extensions/clusters/dns/v3/dns_cluster.pb.h"
+#include "envoy/extensions/load_balancing_policies/common/v3/common.pb.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb.h"
+#include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb.h"
+#include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb.h"
 #include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb.h"
 #include "envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.pb.h"
@@ -59,6 +62,10 @@ const Checker& innerChecker() {
     honored->fields<lb::least_request::v3::LeastRequest>({"choice_count", "locality_lb_config"});
     honored->fields<lb::round_robin::v3::RoundRobin>({"locality_lb_config"});
     honored->fields<lb::random::v3::Random>({"locality_lb_config"});
+    honored->fields<lb::ring_hash::v3::RingHash>({"hash_function", "minimum_ring_size", "maximum_ring_size", "use_hostname_for_hashing",
+                                                  "hash_balance_factor", "consistent_hashing_lb_config", "locality_weighted_lb_config"});
+    honored->fields<lb::maglev::v3::Maglev>({"table_size", "consistent_hashing_lb_config", "locality_weighted_lb_config"});
+    honored->fields<lb::common::v3::ConsistentHashingLbConfig>({"use_hostname_for_hashing", "hash_balance_factor"});
     return new Checker(honored);
   }();
   return *checker;
@@ -243,6 +250,10 @@ class Parser {
       out_.locality_weighted = common.has_locality_weighted_lb_config();
       out_.close_on_host_set_change = common.close_connections_on_host_set_change();
       out_.ignore_new_hosts_until_first_check = common.ignore_new_hosts_until_first_hc();
+      if (out_.discovery == Discovery::kStatic && common.consistent_hashing_lb_config().use_hostname_for_hashing()) {
+        const auto inner = problems_.field("consistent_hashing_lb_config");
+        problems_.addAt("use_hostname_for_hashing", "true", "is not possible in a STATIC cluster", "a type that knows names");
+      }
     }
     if (in_.has_load_balancing_policy()) {
       const auto at = problems_.field("load_balancing_policy");
@@ -256,10 +267,51 @@ class Parser {
         if (in_.least_request_lb_config().has_choice_count()) out_.choice_count = in_.least_request_lb_config().choice_count().value();
         break;
       case pb::Cluster::RANDOM: out_.lb = LbKind::kRandom; break;
+      case pb::Cluster::RING_HASH: {
+        HashLbSpec& hash = hashing(HashLbSpec::Kind::kRing, common.consistent_hashing_lb_config());
+        const auto at = problems_.field("ring_hash_lb_config");
+        ringSizes(in_.ring_hash_lb_config(), hash);
+        hash.murmur = in_.ring_hash_lb_config().hash_function() == pb::Cluster::RingHashLbConfig::MURMUR_HASH_2;
+        break;
+      }
+      case pb::Cluster::MAGLEV: {
+        HashLbSpec& hash = hashing(HashLbSpec::Kind::kMaglev, common.consistent_hashing_lb_config());
+        const auto at = problems_.field("maglev_lb_config");
+        tableSize(in_.maglev_lb_config(), hash);
+        break;
+      }
       default:
         problems_.addAt("lb_policy", pb::Cluster::LbPolicy_Name(in_.lb_policy()), "is not supported yet",
-                        "ROUND_ROBIN, LEAST_REQUEST or RANDOM");
+                        "ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH or MAGLEV");
     }
+  }
+
+  template <class Common>
+  HashLbSpec& hashing(HashLbSpec::Kind kind, const Common& common) {
+    out_.lb = LbKind::kHash;
+    HashLbSpec& hash = out_.hash_lb.emplace();
+    hash.kind = kind;
+    hash.use_hostname = common.use_hostname_for_hashing();
+    hash.balance_factor = common.hash_balance_factor().value();
+    return hash;
+  }
+
+  template <class M>
+  void ringSizes(const M& in, HashLbSpec& out) {
+    if (in.has_minimum_ring_size()) out.min_ring_size = in.minimum_ring_size().value();
+    if (in.has_maximum_ring_size()) out.max_ring_size = in.maximum_ring_size().value();
+    if (out.min_ring_size > out.max_ring_size) {
+      problems_.addAt("minimum_ring_size", absl::StrCat(out.min_ring_size), "is above maximum_ring_size",
+                      absl::StrCat("at most ", out.max_ring_size));
+    }
+  }
+
+  template <class M>
+  void tableSize(const M& in, HashLbSpec& out) {
+    if (in.has_table_size()) out.table_size = in.table_size().value();
+    bool prime = out.table_size >= 2;
+    for (uint64_t i = 2; prime && i * i <= out.table_size; ++i) prime = out.table_size % i != 0;
+    if (!prime) problems_.addAt("table_size", absl::StrCat(out.table_size), "is not a prime number", "a prime, such as 65537");
   }
 
   template <class M>
@@ -297,6 +349,27 @@ class Parser {
         if (open(any, policy, problems_)) localities(policy);
         return;
       }
+      if (type == lb::ring_hash::v3::RingHash::descriptor()->full_name()) {
+        lb::ring_hash::v3::RingHash policy;
+        if (!open(any, policy, problems_)) return;
+        HashLbSpec& hash = hashing(HashLbSpec::Kind::kRing, policy.consistent_hashing_lb_config());
+        if (!policy.has_consistent_hashing_lb_config()) {  // the deprecated places of the same
+          hash.use_hostname = policy.use_hostname_for_hashing();
+          hash.balance_factor = policy.hash_balance_factor().value();
+        }
+        ringSizes(policy, hash);
+        hash.murmur = policy.hash_function() == lb::ring_hash::v3::RingHash::MURMUR_HASH_2;
+        out_.locality_weighted |= policy.has_locality_weighted_lb_config();
+        return;
+      }
+      if (type == lb::maglev::v3::Maglev::descriptor()->full_name()) {
+        lb::maglev::v3::Maglev policy;
+        if (!open(any, policy, problems_)) return;
+        HashLbSpec& hash = hashing(HashLbSpec::Kind::kMaglev, policy.consistent_hashing_lb_config());
+        tableSize(policy, hash);
+        out_.locality_weighted |= policy.has_locality_weighted_lb_config();
+        return;
+      }
       if (outer && type == lb::wrr_locality::v3::WrrLocality::descriptor()->full_name()) {
         lb::wrr_locality::v3::WrrLocality policy;
         out_.locality_weighted = true;
@@ -307,7 +380,8 @@ class Parser {
       }
       absl::StrAppend(&seen, seen.empty() ? "" : ", ", type);
     }
-    problems_.addAt("policies", seen, "no policy of the list is supported", "round_robin, least_request, random or wrr_locality");
+    problems_.addAt("policies", seen, "no policy of the list is supported",
+                    "round_robin, least_request, random, ring_hash, maglev or wrr_locality");
   }
 
   // ---- limits ----
@@ -606,6 +680,8 @@ void declareClusters(Honored& honored) {
       "upstream_bind_config",
       "lb_subset_config",
       "least_request_lb_config",
+      "ring_hash_lb_config",
+      "maglev_lb_config",
       "common_lb_config",
       "transport_socket",
       "transport_socket_matches",
@@ -622,7 +698,10 @@ void declareClusters(Honored& honored) {
   });
   honored.fields<pb::Cluster::LeastRequestLbConfig>({"choice_count"});
   honored.fields<pb::Cluster::CommonLbConfig>({"healthy_panic_threshold", "locality_weighted_lb_config", "ignore_new_hosts_until_first_hc",
-                                               "close_connections_on_host_set_change"});
+                                               "close_connections_on_host_set_change", "consistent_hashing_lb_config"});
+  honored.fields<pb::Cluster::RingHashLbConfig>({"minimum_ring_size", "maximum_ring_size", "hash_function"});
+  honored.fields<pb::Cluster::MaglevLbConfig>({"table_size"});
+  honored.fields<pb::Cluster::CommonLbConfig::ConsistentHashingLbConfig>({"use_hostname_for_hashing", "hash_balance_factor"});
   honored.fields<pb::UpstreamConnectionOptions>({"tcp_keepalive"});
   honored.fields<pb::CircuitBreakers>({"thresholds", "per_host_thresholds"});
   honored.fields<pb::CircuitBreakers::Thresholds>({"priority", "max_connections", "max_pending_requests", "max_requests", "max_retries",

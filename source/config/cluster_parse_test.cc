@@ -148,7 +148,7 @@ TEST(ParseCluster, RefusesWhatWouldChangeWhoTalksToWhom) {
     std::string_view yaml, path;
   };
   for (const Case& each : std::initializer_list<Case>{
-           {"lb_policy: MAGLEV", "lb_policy"},
+           {"lb_policy: CLUSTER_PROVIDED", "lb_policy"},
            {"type: ORIGINAL_DST", "type"},
            {"transport_socket_matches: [{name: x}]", "transport_socket_matches"},
            {"connection_pool_per_downstream_connection: true", "connection_pool_per_downstream_connection"},

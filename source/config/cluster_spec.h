@@ -16,7 +16,7 @@
 namespace outrider::config {
 
 enum class Discovery : uint8_t { kStatic, kStrictDns, kLogicalDns, kEds };
-enum class LbKind : uint8_t { kRoundRobin, kLeastRequest, kRandom };
+enum class LbKind : uint8_t { kRoundRobin, kLeastRequest, kRandom, kHash };
 enum class DnsFamily : uint8_t { kAuto, kV4Only, kV6Only, kV4Preferred, kAll };
 
 // A typed extension that another room parses: google.protobuf.Any.
@@ -38,6 +38,18 @@ struct BreakerSpec {  // core.v3 CircuitBreakers.Thresholds
   double budget_percent = 20;
   uint32_t min_retry_concurrency = 3;
   bool operator==(const BreakerSpec&) const = default;
+};
+
+struct HashLbSpec {  // ring_hash, maglev
+  enum class Kind : uint8_t { kRing, kMaglev };
+  Kind kind = Kind::kRing;
+  bool murmur = false;          // ring: MURMUR_HASH_2, else XX_HASH
+  bool use_hostname = false;    // the host's name is its key, not its address
+  uint32_t balance_factor = 0;  // percent; 0: loads are not bounded
+  uint64_t min_ring_size = 1024;
+  uint64_t max_ring_size = 8 * 1024 * 1024;
+  uint64_t table_size = 65537;  // maglev: a prime
+  bool operator==(const HashLbSpec&) const = default;
 };
 
 struct Http2Spec {  // core.v3 Http2ProtocolOptions, what a client side needs
@@ -133,9 +145,10 @@ struct ClusterSpec {
   base::Nanos connect_timeout = 5 * base::kSecond;
   uint32_t buffer_limit = 1024 * 1024;  // per_connection_buffer_limit_bytes
   LbKind lb = LbKind::kRoundRobin;
-  uint32_t choice_count = 2;       // least request
-  bool locality_weighted = false;  // locality_weighted_lb_config, wrr_locality
-  double panic_threshold = 50;     // percent
+  uint32_t choice_count = 2;          // least request
+  std::optional<HashLbSpec> hash_lb;  // with LbKind::kHash
+  bool locality_weighted = false;     // locality_weighted_lb_config, wrr_locality
+  double panic_threshold = 50;        // percent
   bool close_on_host_set_change = false;
   bool ignore_new_hosts_until_first_check = false;
   bool ignore_health_on_removal = false;

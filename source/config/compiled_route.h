@@ -14,6 +14,7 @@
 
 #include "source/config/header_edit.h"
 #include "source/config/names.h"
+#include "source/config/request_hash.h"
 #include "source/config/route_spec.h"
 #include "source/http/head.h"
 #include "source/match/header_matcher.h"
@@ -77,6 +78,7 @@ struct ForwardPlan {
   uint64_t total_weight = 0;
   std::shared_ptr<const match::Regex> regex_rewrite, host_rewrite_path;
   std::vector<match::HeaderMatcher> retry_headers, retry_request_headers;
+  RequestHash hash;
 };
 
 struct RedirectPlan {
@@ -110,6 +112,7 @@ struct CompiledRoute final : stream::RouteInfo {
   const RedirectSpec& redirect() const { return redirectPlan().spec; }  // kRedirect
   const DirectSpec& direct() const { return *static_cast<const DirectSpec*>(plan_.get()); }  // kDirect
   const RetrySpec* retry() const { return action_ == Action::kForward && forward().retry.has_value() ? &*forward().retry : nullptr; }
+  const RequestHash& hash() const { return forwardPlan().hash; }  // kForward
   const std::vector<match::HeaderMatcher>& retryHeaders() const { return forwardPlan().retry_headers; }
   const std::vector<match::HeaderMatcher>& retryRequestHeaders() const { return forwardPlan().retry_request_headers; }
   const AttemptHeaders& virtualHost() const;

@@ -105,7 +105,8 @@ void RouteParts::forward(const route::RouteAction& in, ForwardSpec& out) {
       in,
       {"cluster", "cluster_header", "weighted_clusters", "cluster_not_found_response_code", "prefix_rewrite", "regex_rewrite",
        "host_rewrite_literal", "auto_host_rewrite", "host_rewrite_header", "host_rewrite_path_regex", "append_x_forwarded_host", "timeout",
-       "idle_timeout", "max_stream_duration", "max_grpc_timeout", "grpc_timeout_offset", "retry_policy", "priority", "upgrade_configs"},
+       "idle_timeout", "max_stream_duration", "max_grpc_timeout", "grpc_timeout_offset", "retry_policy", "priority", "hash_policy",
+       "upgrade_configs"},
       problems,
       {"cluster_specifier_plugin", "inline_cluster_specifier_plugin", "path_rewrite_policy", "path_rewrite", "host_rewrite",
        "retry_policy_typed_config"});
@@ -150,6 +151,7 @@ void RouteParts::forward(const route::RouteAction& in, ForwardSpec& out) {
     out.retry = *host_retry;
   }
   out.high_priority = in.priority() == core::HIGH;
+  hashes(in, out);
   upgrades(in, out);
 }
 

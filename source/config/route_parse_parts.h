@@ -49,6 +49,7 @@ struct RouteParts {
   void retry(const envoy::config::route::v3::RetryPolicy& in, RetrySpec& out);
   void hostRewrite(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
   void times(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
+  void hashes(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
   void upgrades(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
   void redirect(const envoy::config::route::v3::RedirectAction& in, RedirectSpec& out);
   void direct(const envoy::config::route::v3::DirectResponseAction& in, DirectSpec& out);

@@ -136,7 +136,8 @@ struct HashSpec {  // RouteAction.HashPolicy
   Kind kind = Kind::kHeader;
   std::string name;
   std::string cookie_path;
-  std::optional<Nanos> cookie_ttl;
+  std::optional<Nanos> cookie_ttl;  // given: who has no such cookie is sent one; 0: for the session
+  std::vector<std::pair<std::string, std::string>> cookie_attributes;
   std::optional<RegexRewriteSpec> rewrite;
   bool terminal = false;
   bool operator==(const HashSpec&) const = default;

@@ -162,6 +162,9 @@ std::shared_ptr<const ForwardPlan> HostCompiler::forward(ForwardSpec spec) {
   }
   if (!out->weighted.empty() && out->total_weight == 0) fail("the sum of the weights is 0");
   out->spec = std::move(spec);
+  for (const HashSpec& each : out->spec.hash) {
+    out->hash.add(each, each.rewrite.has_value() ? regex(each.rewrite->pattern) : nullptr);
+  }
   if (plans_.size() == kMostPlans) plans_.erase(plans_.begin());
   plans_.push_back(out);
   return out;

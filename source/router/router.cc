@@ -206,6 +206,10 @@ void Router::startAttempt() {
   attempt_ = stream_.arena().make<upstream::Attempt>(*cluster_, stream_.arena(), static_cast<upstream::AttemptOwner&>(*this), options);
   const bool ended_with_head = request_ended_ && replay_.empty() && request_trailers_ == nullptr;
   upstream::lb::LbContext context;
+  if (cluster_->part().spec->lb == config::LbKind::kHash && !route_->hash().empty()) {
+    if (attempts_ == 1) hash_ = route_->hash().of(*head_, {stream_.info().remote, stream_.info().connection->local()});
+    context.hash = hash_.hash;
+  }
   retry_.avoid(context);
   const upstream::Host* host = attempt_->pick(context);
   if (host == nullptr) {
@@ -326,6 +330,7 @@ void Router::takeHead() {
   if (route_->virtualHost().response_attempt_count) {
     head.headers.set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), attempts_));
   }
+  if (!hash_.set_cookie.empty()) head.headers.add(HeaderId::kSetCookie, hash_.set_cookie);
   route_->applyResponse(head.headers, pick_, formatInput());
   const bool last = attempt_->ended() && attempt_->body().size() == 0 && attempt_->trailers() == nullptr;
   if (last) response_ended_ = true;

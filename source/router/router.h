@@ -63,6 +63,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   const config::CompiledRoute* route_ = nullptr;
   config::ClusterPick pick_;
   base::LocalRef<upstream::Cluster> cluster_;
+  config::RequestHash::Result hash_;
   upstream::Attempt* attempt_ = nullptr;
   upstream::Attempt* former_ = nullptr;  // given up, not yet destroyed
   http::RequestHead* head_ = nullptr;

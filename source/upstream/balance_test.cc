@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "source/base/hash64.h"
 #include "source/upstream/host_set_builder.h"
 #include "source/upstream/lb/picker.h"
 
@@ -68,6 +69,65 @@ TEST(LeastRequest, PrefersTheHostWithLessUnderWay) {
   auto got = draw(*set, 1000, {config::LbKind::kLeastRequest, 2});
   EXPECT_GT(got["1"], 600);  // the busy one is taken only when both samples are it
   EXPECT_NEAR(got["0"], 250, 80);
+}
+
+std::vector<std::string> owners(const HostSet& set, int keys) {
+  std::vector<std::string> out;
+  for (int i = 0; i < keys; ++i) {
+    lb::LbContext context;
+    context.hash = base::xxHash64("key" + std::to_string(i));
+    bool panic = false;
+    out.push_back(lb::pick(set, {config::LbKind::kHash, 2}, context, 1, 2, panic)->hostname);
+  }
+  return out;
+}
+
+TEST(Hashing, KeysStayWhenAHostLeaves) {
+  constexpr int kKeys = 10000, kHosts = 10;
+  for (const auto kind : {config::HashLbSpec::Kind::kRing, config::HashLbSpec::Kind::kMaglev}) {
+    config::HashLbSpec hash;
+    hash.kind = kind;
+    hash.use_hostname = true;
+    HostSetPolicy policy;
+    policy.hash = &hash;
+    std::vector<Row> rows(kHosts);
+    const auto before = owners(*setOf(rows, policy), kKeys);
+    rows[3].flags = kBad;
+    const auto after = owners(*setOf(rows, policy), kKeys);
+    int moved = 0, lost = 0;
+    for (int i = 0; i < kKeys; ++i) {
+      EXPECT_NE(after[i], "3");
+      lost += before[i] == "3";
+      moved += before[i] != after[i] && before[i] != "3";
+    }
+    EXPECT_NEAR(lost, kKeys / kHosts, kKeys / kHosts / 2);
+    EXPECT_LT(moved, kKeys / kHosts);  // the ring has more points a host now, maglev fills some slots otherwise
+  }
+}
+
+TEST(Hashing, ARefusedHostIsPassedOver) {
+  config::HashLbSpec hash;
+  hash.use_hostname = true;
+  HostSetPolicy policy;
+  policy.hash = &hash;
+  const auto set = setOf(std::vector<Row>(5), policy);
+  bool panic = false;
+  lb::LbContext context;
+  context.hash = 77;
+  const Host* first = lb::pick(*set, {config::LbKind::kHash, 2}, context, 1, 2, panic);
+  context.avoid = &first;
+  context.avoid_count = 1;
+  context.most_picks = 50;
+  EXPECT_NE(lb::pick(*set, {config::LbKind::kHash, 2}, context, 1, 2, panic), first);
+}
+
+TEST(Hashing, NoHealthyHostIsNoHost) {
+  config::HashLbSpec hash;
+  HostSetPolicy policy;
+  policy.hash = &hash;
+  policy.panic_threshold = 0;
+  bool panic = false;
+  EXPECT_EQ(lb::pick(*setOf({{.flags = kBad}}, policy), {config::LbKind::kHash, 2}, {}, 1, 2, panic), nullptr);
 }
 
 TEST(Health, UnhealthyHostsGetNothing) {

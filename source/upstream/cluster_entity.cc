@@ -8,6 +8,7 @@
 #include "source/base/absl_compat.h"
 #include "source/base/check.h"
 #include "source/base/log.h"
+#include "source/upstream/lb/hash_table.h"
 
 namespace outrider::upstream {
 namespace {
@@ -80,6 +81,11 @@ ClusterEntity::ClusterEntity(event::Loop& loop, stats::Store& stats, EntityOwner
       shared_(std::make_shared<LbShared>()) {
   if (checked()) {
     health_stats_ = HealthStats(stats_.scope(absl::StrCat(base::toAbsl(part_->stats.scope()->prefix()), "health_check."), kHealthTable));
+  }
+  if (spec().hash_lb.has_value()) {
+    const bool ring = spec().hash_lb->kind == config::HashLbSpec::Kind::kRing;
+    table_scope_ = stats_.scope(absl::StrCat(base::toAbsl(part_->stats.scope()->prefix()), ring ? "ring_hash_lb." : "maglev_lb."),
+                                ring ? kRingTable : kMaglevTable);
   }
   if (before == nullptr) return;
   shared_ = before->shared_;
@@ -415,6 +421,7 @@ bool ClusterEntity::settle(Settled& out) {
   policy.panic_threshold = spec().panic_threshold;
   policy.overprovisioning = endpoints_->overprovisioning_factor;
   policy.weighted_priority_health = endpoints_->weighted_priority_health;
+  policy.hash = spec().hash_lb.has_value() ? &*spec().hash_lb : nullptr;
   set_ = returnToMain(buildHostSet(std::move(members), locality_weights_, policy, shared_), &loop_.mailbox());
   if (warm()) first_round_ = false;
   part_->update_cost.inc(UpdateCostStat::kHostSetsRebuilt);
@@ -431,9 +438,26 @@ void ClusterEntity::publishGauges() const {
   stats.set(ClusterMainStat::kMembershipDegraded, set_->degraded);
   stats.set(ClusterMainStat::kMembershipExcluded, set_->excluded);
   stats.set(ClusterMainStat::kMaxHostWeight, most_weight_);
+  if (table_scope_ != nullptr) publishTable();
   if (!health_stats_) return;
   health_stats_.set(HealthStat::kHealthy, set_->healthy);
   health_stats_.set(HealthStat::kDegraded, set_->degraded);
+}
+
+// Of several priorities the last one's, as Envoy.
+void ClusterEntity::publishTable() const {
+  if (set_->levels.empty() || set_->levels.back().table == nullptr) return;
+  const lb::HashTable::Counts& counts = set_->levels.back().table->counts();
+  if (spec().hash_lb->kind == config::HashLbSpec::Kind::kMaglev) {
+    const MaglevStats stats(table_scope_);
+    stats.set(MaglevStat::kMaglevMaxEntries, counts.most);
+    stats.set(MaglevStat::kMaglevMinEntries, counts.least);
+    return;
+  }
+  const RingStats stats(table_scope_);
+  stats.set(RingStat::kRingMaxHashes, counts.most);
+  stats.set(RingStat::kRingMinHashes, counts.least);
+  stats.set(RingStat::kRingSize, counts.size);
 }
 
 }  // namespace outrider::upstream

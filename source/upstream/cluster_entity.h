@@ -96,6 +96,7 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   void mark();
   bool checked() const { return !spec().health_checks.empty(); }
   void resolveNames();
+  void publishTable() const;
 
   event::Loop& loop_;
   stats::Store& stats_;
@@ -111,6 +112,7 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   HostSetRef set_;
   std::vector<HostRef> removed_, failed_;
   HealthStats health_stats_;
+  stats::ScopeRef table_scope_;  // of a hashing policy
   uint32_t most_weight_ = 0;
   size_t unchecked_ = 0;  // hosts whose first check has not ended
   bool known_ = false;    // endpoints are known, or given up on

@@ -166,4 +166,18 @@ using AnswerStats = stats::Set<AnswerStat>;
 OUTRIDER_STATS(HealthStat, kHealthTable, OUTRIDER_HEALTH_STATS)
 using HealthStats = stats::Set<HealthStat>;
 
+// "cluster.<name>.ring_hash_lb." and "cluster.<name>.maglev_lb."
+#define OUTRIDER_RING_STATS(C, G, H)       \
+  G(kRingMaxHashes, "max_hashes_per_host") \
+  G(kRingMinHashes, "min_hashes_per_host") \
+  G(kRingSize, "size")
+OUTRIDER_STATS(RingStat, kRingTable, OUTRIDER_RING_STATS)
+using RingStats = stats::Set<RingStat>;
+
+#define OUTRIDER_MAGLEV_STATS(C, G, H)         \
+  G(kMaglevMaxEntries, "max_entries_per_host") \
+  G(kMaglevMinEntries, "min_entries_per_host")
+OUTRIDER_STATS(MaglevStat, kMaglevTable, OUTRIDER_MAGLEV_STATS)
+using MaglevStats = stats::Set<MaglevStat>;
+
 }  // namespace outrider::upstream

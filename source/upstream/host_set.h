@@ -13,6 +13,10 @@
 
 namespace outrider::upstream {
 
+namespace lb {
+class HashTable;
+}
+
 // A choice among hosts: the hosts, and what a weighted choice needs.
 struct Choice {
   std::vector<const Host*> hosts;
@@ -31,6 +35,7 @@ struct PriorityLevel {
   Candidates healthy, degraded;
   Candidates any;  // empty when all are healthy
   const Candidates& all() const { return any.empty() ? healthy : any; }
+  std::shared_ptr<const lb::HashTable> table;  // of a hashing policy: its healthy hosts, in panic all
   uint32_t host_count = 0;
   uint8_t healthy_load = 0;  // percent of the traffic that goes to healthy hosts here; all loads add up to 100
   uint8_t degraded_load = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "source/upstream/lb/hash_table.h"
+
 namespace outrider::upstream {
 namespace {
 
@@ -68,6 +70,33 @@ Candidates candidatesOf(const Level& level, std::vector<const Member*> Group::*p
   if (out.choices.size() > 1) {
     out.weights = scale(weights);
     if (out.weights.empty()) out.weights.assign(out.choices.size(), kScale);
+  }
+  return out;
+}
+
+// All hosts of `pick`, each with its share of the traffic: of its locality's, where localities are weighted.
+std::vector<lb::HashTable::Entry> sharesOf(const Level& level, std::vector<const Member*> Group::*pick, const HostSetPolicy& policy) {
+  std::vector<lb::HashTable::Entry> out;
+  uint64_t localities = 0;
+  if (policy.locality_weighted) {
+    for (const auto& [index, group] : level.groups) localities += group.weight;
+  }
+  const auto sum = [](const std::vector<const Member*>& members, uint64_t start) {
+    for (const Member* member : members) start += member->weight;
+    return start;
+  };
+  uint64_t total = 0;
+  for (const auto& [index, group] : level.groups) total = sum(group.*pick, total);
+  for (const auto& [index, group] : level.groups) {
+    if (localities > 0 && group.weight == 0) continue;
+    const double locality = localities == 0 ? 1 : static_cast<double>(group.weight) / static_cast<double>(localities);
+    const uint64_t among = localities == 0 ? total : sum(group.*pick, 0);
+    for (const Member* member : group.*pick) {
+      const Host& host = *member->host;
+      const bool by_name = policy.hash->use_hostname && !host.hostname.empty();
+      // In this order of the operations: tables depend on the last bit.
+      out.push_back({&host, by_name ? host.hostname : host.address_text, member->weight * locality / static_cast<double>(among)});
+    }
   }
   return out;
 }
@@ -195,6 +224,10 @@ std::unique_ptr<HostSet> buildHostSet(std::vector<Member> members, const std::ve
     if (!all_healthy) out->levels[i].any = candidatesOf(levels[i], &Group::all, policy);
   }
   setLoads(*out, levels, policy);
+  for (uint32_t i = 0; policy.hash != nullptr && i < count; ++i) {
+    const auto pick = out->levels[i].panic ? &Group::all : &Group::healthy;
+    out->levels[i].table = lb::makeHashTable(*policy.hash, sharesOf(levels[i], pick, policy));
+  }
   out->hosts.reserve(members.size());
   for (Member& member : members) out->hosts.push_back(std::move(member.host));
   return out;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "source/config/cluster_spec.h"
 #include "source/upstream/host_set.h"
 
 namespace outrider::upstream {
@@ -21,6 +22,7 @@ struct HostSetPolicy {
   double panic_threshold = 50;            // percent
   uint32_t overprovisioning = 140;        // percent
   bool weighted_priority_health = false;  // health of a priority counts weights, not hosts
+  const config::HashLbSpec* hash = nullptr;  // of a hashing policy
 };
 
 std::unique_ptr<HostSet> buildHostSet(std::vector<Member> members, const std::vector<uint32_t>& locality_weights,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "source/upstream/lb/hash_table.h"
+
 namespace outrider::upstream::lb {
 namespace {
 
@@ -34,6 +36,7 @@ const Host* fromChoice(const Choice& choice, const PickPolicy& policy, base::sha
   switch (policy.kind) {
     case config::LbKind::kRoundRobin:
       return choice.weights.empty() ? choice.hosts[cursor.take() % n] : choice.hosts[stride(choice.weights, cursor)];
+    case config::LbKind::kHash:  // its table has chosen
     case config::LbKind::kRandom:
       if (!choice.weights.empty()) {
         for (int tries = 0; tries < 64; ++tries) {
@@ -72,35 +75,53 @@ const Host* fromCandidates(const Candidates& candidates, const PickPolicy& polic
   return fromChoice(candidates.choices[index], policy, shared.host_cursor[slot], random);
 }
 
+// Which priority, and whether its healthy or its degraded hosts. Loads add up to 100, and so does what `ticket` counts in: below 100.
+size_t levelOf(const HostSet& set, uint32_t ticket, bool& degraded) {
+  for (const bool second : {false, true}) {
+    for (size_t i = 0; i < set.levels.size(); ++i) {
+      const uint32_t load = second ? set.levels[i].degraded_load : set.levels[i].healthy_load;
+      if (ticket < load) {
+        degraded = second;
+        return i;
+      }
+      ticket -= load;
+    }
+  }
+  degraded = false;
+  return 0;
+}
+
+bool avoided(const LbContext& context, const Host* host) {
+  return std::find(context.avoid, context.avoid + context.avoid_count, host) != context.avoid + context.avoid_count;
+}
+
+// A request without a hash goes anywhere.
+const Host* byHash(const HostSet& set, const LbContext& context, uint64_t random, bool& panic) {
+  const uint64_t hash = context.hash.value_or(random);
+  bool degraded = false;
+  const PriorityLevel& level = set.levels[levelOf(set, static_cast<uint32_t>(hash % 100), degraded)];
+  panic = level.panic;
+  const Host* host = nullptr;
+  for (uint32_t attempt = 0; attempt < std::max(1u, context.most_picks); ++attempt) {
+    host = level.table->at(hash, attempt);
+    if (host == nullptr || !avoided(context, host)) break;
+  }
+  return host;
+}
+
 }  // namespace
 
 const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& context, uint64_t random_a, uint64_t random_b,
                  bool& panic) {
   panic = false;
   if (set.levels.empty()) return nullptr;
+  if (policy.kind == config::LbKind::kHash) return byHash(set, context, random_a, panic);
   const Host* host = nullptr;
   const uint32_t tries = std::max(1u, context.most_picks);
   for (uint32_t attempt = 0; attempt < tries; ++attempt) {
-    // Which priority, and whether its healthy or its degraded hosts: loads add up to 100.
     size_t level = 0;
     bool degraded = false;
-    if (set.levels.size() > 1 || set.levels[0].healthy_load != 100) {
-      uint32_t ticket = scaled(random_a, 100);
-      bool found = false;
-      for (const bool second : {false, true}) {
-        for (size_t i = 0; i < set.levels.size() && !found; ++i) {
-          const uint32_t load = second ? set.levels[i].degraded_load : set.levels[i].healthy_load;
-          if (ticket < load) {
-            level = i;
-            degraded = second;
-            found = true;
-          } else {
-            ticket -= load;
-          }
-        }
-        if (found) break;
-      }
-    }
+    if (set.levels.size() > 1 || set.levels[0].healthy_load != 100) level = levelOf(set, scaled(random_a, 100), degraded);
     const PriorityLevel& chosen = set.levels[level];
     if (chosen.panic) {
       panic = true;
@@ -108,8 +129,7 @@ const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& 
     } else {
       host = fromCandidates(degraded ? chosen.degraded : chosen.healthy, policy, *set.shared, level, random_b);
     }
-    if (host == nullptr || context.avoid_count == 0) return host;
-    if (std::find(context.avoid, context.avoid + context.avoid_count, host) == context.avoid + context.avoid_count) return host;
+    if (host == nullptr || !avoided(context, host)) return host;
     random_a = mix(random_a + 1);
     random_b = mix(random_b + 1);
   }
