@@ -74,7 +74,11 @@ struct ForwardPlan {
   ForwardSpec spec;  // `cluster` is empty
   http::FieldName cluster_header, weight_header, host_rewrite_header;
   std::vector<Weighted> weighted;  // in the order of spec.weighted
-  std::vector<ClusterId> mirrors;
+  struct Mirrored {
+    ClusterId id;
+    http::FieldName header;  // cluster_header
+  };
+  std::vector<Mirrored> mirrors;  // in the order of spec.mirrors
   uint64_t total_weight = 0;
   std::shared_ptr<const match::Regex> regex_rewrite, host_rewrite_path;
   std::vector<match::HeaderMatcher> retry_headers, retry_request_headers;
@@ -112,7 +116,8 @@ struct CompiledRoute final : stream::RouteInfo {
   const RedirectSpec& redirect() const { return redirectPlan().spec; }  // kRedirect
   const DirectSpec& direct() const { return *static_cast<const DirectSpec*>(plan_.get()); }  // kDirect
   const RetrySpec* retry() const { return action_ == Action::kForward && forward().retry.has_value() ? &*forward().retry : nullptr; }
-  const RequestHash& hash() const { return forwardPlan().hash; }  // kForward
+  const std::vector<ForwardPlan::Mirrored>& mirrors() const { return forwardPlan().mirrors; }  // kForward
+  const RequestHash& hash() const { return forwardPlan().hash; }                               // kForward
   const std::vector<match::HeaderMatcher>& retryHeaders() const { return forwardPlan().retry_headers; }
   const std::vector<match::HeaderMatcher>& retryRequestHeaders() const { return forwardPlan().retry_request_headers; }
   const AttemptHeaders& virtualHost() const;
@@ -128,7 +133,9 @@ struct CompiledRoute final : stream::RouteInfo {
     for (const ForwardPlan::Weighted& each : forwardPlan().weighted) {
       if (each.id.valid()) take(each.id);
     }
-    for (const ClusterId mirror : forwardPlan().mirrors) take(mirror);
+    for (const ForwardPlan::Mirrored& each : forwardPlan().mirrors) {
+      if (each.id.valid()) take(each.id);
+    }
   }
 
   // ---- edits; `pick` is what pick() gave ----

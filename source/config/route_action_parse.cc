@@ -101,15 +101,31 @@ void RouteParts::plain(std::string_view field, const std::string& text) {
 }
 
 void RouteParts::forward(const route::RouteAction& in, ForwardSpec& out) {
-  reportOthers(
-      in,
-      {"cluster", "cluster_header", "weighted_clusters", "cluster_not_found_response_code", "prefix_rewrite", "regex_rewrite",
-       "host_rewrite_literal", "auto_host_rewrite", "host_rewrite_header", "host_rewrite_path_regex", "append_x_forwarded_host", "timeout",
-       "idle_timeout", "max_stream_duration", "max_grpc_timeout", "grpc_timeout_offset", "retry_policy", "priority", "hash_policy",
-       "upgrade_configs"},
-      problems,
-      {"cluster_specifier_plugin", "inline_cluster_specifier_plugin", "path_rewrite_policy", "path_rewrite", "host_rewrite",
-       "retry_policy_typed_config"});
+  reportOthers(in,
+               {"cluster",
+                "cluster_header",
+                "weighted_clusters",
+                "cluster_not_found_response_code",
+                "prefix_rewrite",
+                "regex_rewrite",
+                "host_rewrite_literal",
+                "auto_host_rewrite",
+                "host_rewrite_header",
+                "host_rewrite_path_regex",
+                "append_x_forwarded_host",
+                "timeout",
+                "idle_timeout",
+                "max_stream_duration",
+                "max_grpc_timeout",
+                "grpc_timeout_offset",
+                "retry_policy",
+                "priority",
+                "hash_policy",
+                "upgrade_configs",
+                "request_mirror_policies"},
+               problems,
+               {"cluster_specifier_plugin", "inline_cluster_specifier_plugin", "path_rewrite_policy", "path_rewrite", "host_rewrite",
+                "retry_policy_typed_config"});
   switch (in.cluster_specifier_case()) {
     case route::RouteAction::kCluster:
       out.cluster = in.cluster();
@@ -151,6 +167,11 @@ void RouteParts::forward(const route::RouteAction& in, ForwardSpec& out) {
     out.retry = *host_retry;
   }
   out.high_priority = in.priority() == core::HIGH;
+  if (in.request_mirror_policies().empty()) {
+    out.mirrors = host_mirrors;
+  } else {
+    mirrors(in.request_mirror_policies(), out.mirrors);
+  }
   hashes(in, out);
   upgrades(in, out);
 }
@@ -200,6 +221,29 @@ void RouteParts::times(const route::RouteAction& in, ForwardSpec& out) {
   limit("grpc_timeout_header_max", limits.has_grpc_timeout_header_max(), limits.grpc_timeout_header_max(), out.grpc_timeout_max);
   limit("grpc_timeout_header_offset", limits.has_grpc_timeout_header_offset(), limits.grpc_timeout_header_offset(),
         out.grpc_timeout_offset);
+}
+
+void RouteParts::mirrors(const Mirrors& in, std::vector<MirrorSpec>& out) {
+  for (int i = 0; i < in.size(); ++i) {
+    const auto at = problems.element("request_mirror_policies", static_cast<size_t>(i));
+    const auto& from = in.Get(i);
+    reportOthers(from, {"cluster", "cluster_header", "runtime_fraction", "disable_shadow_host_suffix_append"}, problems);
+    MirrorSpec to;
+    to.cluster = from.cluster();
+    to.cluster_header = absl::AsciiStrToLower(from.cluster_header());
+    to.keep_host = from.disable_shadow_host_suffix_append();
+    if (from.has_runtime_fraction()) {
+      const auto inner = problems.field("runtime_fraction");
+      to.fraction = parseFraction(from.runtime_fraction(), problems);
+    }
+    if (to.cluster.empty() == to.cluster_header.empty()) {
+      problems.addAt("cluster", to.cluster, to.cluster.empty() ? "names no cluster" : "stands beside cluster_header",
+                     "exactly one of cluster and cluster_header");
+    } else if (!to.cluster_header.empty() && !isHeaderName(to.cluster_header)) {
+      problems.addAt("cluster_header", from.cluster_header(), "is no header name");
+    }
+    out.push_back(std::move(to));
+  }
 }
 
 void RouteParts::upgrades(const route::RouteAction& in, ForwardSpec& out) {

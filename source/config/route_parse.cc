@@ -142,11 +142,12 @@ void RouteParts::filters(const FilterConfigs& in, std::vector<FilterOverrideSpec
 // ---- virtual hosts ----
 
 RouteTableSpec TableParser::rules(const route::RouteConfiguration& in) {
-  reportOthers(in,
-               {"name", "virtual_hosts", "internal_only_headers", "response_headers_to_add", "response_headers_to_remove",
-                "request_headers_to_add", "request_headers_to_remove", "validate_clusters", "most_specific_header_mutations_wins",
-                "max_direct_response_body_size_bytes", "ignore_port_in_host_matching", "vhost_header", "typed_per_filter_config"},
-               problems_, {"vhds", "ignore_path_parameters_in_path_matching"});
+  reportOthers(
+      in,
+      {"name", "virtual_hosts", "internal_only_headers", "response_headers_to_add", "response_headers_to_remove", "request_headers_to_add",
+       "request_headers_to_remove", "validate_clusters", "most_specific_header_mutations_wins", "max_direct_response_body_size_bytes",
+       "ignore_port_in_host_matching", "vhost_header", "typed_per_filter_config", "request_mirror_policies"},
+      problems_, {"vhds", "ignore_path_parameters_in_path_matching"});
   RouteTableSpec out;
   out.name = in.name();
   if (in.has_max_direct_response_body_size_bytes()) parts_.most_direct_bytes = in.max_direct_response_body_size_bytes().value();
@@ -165,6 +166,8 @@ RouteTableSpec TableParser::rules(const route::RouteConfiguration& in) {
   }
   parts_.edits(in, out.request, out.response);
   parts_.filters(in.typed_per_filter_config(), out.filters);
+  parts_.table_mirrors.clear();
+  parts_.mirrors(in.request_mirror_policies(), parts_.table_mirrors);
   return out;
 }
 
@@ -180,7 +183,7 @@ VirtualHostSpec TableParser::host(const route::VirtualHost& in) {
   reportOthers(in,
                {"name", "domains", "routes", "require_tls", "request_headers_to_add", "request_headers_to_remove",
                 "response_headers_to_add", "response_headers_to_remove", "typed_per_filter_config", "retry_policy",
-                "include_request_attempt_count", "include_attempt_count_in_response"},
+                "include_request_attempt_count", "include_attempt_count_in_response", "request_mirror_policies"},
                problems_, {"matcher", "retry_policy_typed_config"});
   out.name = in.name();
   if (out.name.empty()) problems_.addAt("name", {}, "is empty");
@@ -199,6 +202,9 @@ VirtualHostSpec TableParser::host(const route::VirtualHost& in) {
   out.response_attempt_count = in.include_attempt_count_in_response();
   parts_.edits(in, out.request, out.response);
   parts_.filters(in.typed_per_filter_config(), out.filters);
+  parts_.host_mirrors.clear();
+  parts_.mirrors(in.request_mirror_policies(), parts_.host_mirrors);
+  if (parts_.host_mirrors.empty()) parts_.host_mirrors = parts_.table_mirrors;
   parts_.host_retry.reset();
   if (in.has_retry_policy()) {
     const auto at = problems_.field("retry_policy");

@@ -25,7 +25,9 @@ struct RouteParts {
   const OverrideParser& overrides;
   uint32_t most_direct_bytes = 4096;
   std::optional<RetrySpec> host_retry;  // of the virtual host at hand
-  bool read_files = false;              // what was read depends on more than the message
+  // What routes without mirrors of their own have: the virtual host's, else the table's.
+  std::vector<MirrorSpec> host_mirrors, table_mirrors;
+  bool read_files = false;  // what was read depends on more than the message
 
   using HeaderOptions = google::protobuf::RepeatedPtrField<envoy::config::core::v3::HeaderValueOption>;
   using Names = google::protobuf::RepeatedPtrField<std::string>;
@@ -49,6 +51,8 @@ struct RouteParts {
   void retry(const envoy::config::route::v3::RetryPolicy& in, RetrySpec& out);
   void hostRewrite(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
   void times(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
+  using Mirrors = google::protobuf::RepeatedPtrField<envoy::config::route::v3::RouteAction::RequestMirrorPolicy>;
+  void mirrors(const Mirrors& in, std::vector<MirrorSpec>& out);
   void hashes(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
   void upgrades(const envoy::config::route::v3::RouteAction& in, ForwardSpec& out);
   void redirect(const envoy::config::route::v3::RedirectAction& in, RedirectSpec& out);

@@ -194,13 +194,10 @@ virtual_hosts:
 
 TEST(RouteParse, WhatHasNoEffectIsReported) {
   Problems problems;
-  parse(table("{match: {prefix: /}, decorator: {operation: o}, route: {cluster: c, hash_policy: [{filter_state: {key: a}}], "
-              "request_mirror_policies: [{cluster: m}]}}"),
-        problems);
+  parse(table("{match: {prefix: /}, decorator: {operation: o}, route: {cluster: c, hash_policy: [{filter_state: {key: a}}]}}"), problems);
   EXPECT_TRUE(problems.empty()) << problems.str();
-  EXPECT_EQ(problems.unsupportedPaths(),
-            (std::vector<std::string>{"virtual_hosts[0].routes[0].decorator", "virtual_hosts[0].routes[0].route.request_mirror_policies",
-                                      "virtual_hosts[0].routes[0].route.hash_policy[0].filter_state"}));
+  EXPECT_EQ(problems.unsupportedPaths(), (std::vector<std::string>{"virtual_hosts[0].routes[0].decorator",
+                                                                   "virtual_hosts[0].routes[0].route.hash_policy[0].filter_state"}));
 }
 
 TEST(RouteParse, WhatWouldChangeDecisionsIsRefused) {

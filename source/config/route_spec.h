@@ -124,8 +124,9 @@ struct ClusterWeightSpec {
   bool operator==(const ClusterWeightSpec&) const = default;
 };
 
-struct MirrorSpec {
-  std::string cluster;
+struct MirrorSpec {            // RouteAction.RequestMirrorPolicy
+  std::string cluster;         // empty: cluster_header names it
+  std::string cluster_header;  // lower case
   std::optional<FractionSpec> fraction;
   bool keep_host = false;  // disable_shadow_host_suffix_append
   bool operator==(const MirrorSpec&) const = default;

@@ -153,7 +153,9 @@ std::shared_ptr<const ForwardPlan> HostCompiler::forward(ForwardSpec spec) {
     headers(spec.retry->headers, out->retry_headers);
     headers(spec.retry->request_headers, out->retry_request_headers);
   }
-  for (const MirrorSpec& mirror : spec.mirrors) out->mirrors.push_back(cluster(mirror.cluster));
+  for (const MirrorSpec& mirror : spec.mirrors) {
+    out->mirrors.push_back({cluster(mirror.cluster), http::FieldName(mirror.cluster_header)});
+  }
   for (const ClusterWeightSpec& weight : spec.weighted) {
     out->total_weight += weight.weight;
     out->weighted.push_back({cluster(weight.cluster), http::FieldName(weight.cluster_header), out->total_weight, {}, {}});

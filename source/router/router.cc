@@ -89,6 +89,7 @@ Verdict Router::onRequest(http::RequestHead& head, bool last) {
   if (route_->virtualHost().request_attempt_count) head.headers.set(HeaderId::kEnvoyAttemptCount, "1");
   started_at_ = stream_.worker().loop.now();
   request_ended_ = last;
+  if (!route_->mirrors().empty() && head.upgrade.empty() && !head.isConnect()) startMirrors(head);
   startAttempt();
   if (last) {
     requestComplete();
@@ -157,8 +158,34 @@ void Router::expectedTimeout(base::Nanos elapsed) {
                                                     : printNumber(stream_.arena(), static_cast<uint64_t>(expected / base::kMilli)));
 }
 
+void Router::startMirrors(const http::RequestHead& head) {
+  const config::ForwardSpec& forward = route_->forward();
+  filter::WorkerContext& worker = stream_.worker();
+  mirrors_ = static_cast<Mirror**>(stream_.arena().alloc(route_->mirrors().size() * sizeof(Mirror*), alignof(Mirror*)));
+  for (size_t i = 0; i < route_->mirrors().size(); ++i) {
+    const config::MirrorSpec& spec = forward.mirrors[i];
+    if (spec.fraction.has_value() && worker.random.below(spec.fraction->denominator) >= spec.fraction->numerator) continue;
+    const config::ForwardPlan::Mirrored& to = route_->mirrors()[i];
+    upstream::Cluster* cluster =
+        to.id.valid() ? worker.clusters.find(to.id) : worker.clusters.find(to.header.firstIn(head).value_or(std::string_view()));
+    if (cluster == nullptr) continue;  // the request's own way does not depend on it
+    Mirror::Options options;
+    options.timeout = timeout_;
+    options.high_priority = forward.high_priority;
+    options.keep_host = spec.keep_host;
+    mirrors_[mirror_count_++] = Mirror::start(*cluster, worker, stream_.info(), head, request_ended_, options);
+  }
+  if (request_ended_) leaveMirrors(true);
+}
+
+void Router::leaveMirrors(bool complete) {
+  for (size_t i = 0; i < mirror_count_; ++i) mirrors_[i]->detach(complete);
+  mirror_count_ = 0;
+}
+
 Room Router::onRequestData(base::Buffer& data, bool last) {
   request_ended_ |= last;
+  for (size_t i = 0; i < mirror_count_; ++i) mirrors_[i]->feed(data, last);
   Room room = Room::kMore;
   if (attempt_ == nullptr) {
     // Between two tries: the next one needs all of it, so what is too much waits at its source.
@@ -182,11 +209,13 @@ Room Router::onRequestData(base::Buffer& data, bool last) {
 void Router::onRequestTrailers(http::HeaderMap& trailers) {
   request_trailers_ = &trailers;
   request_ended_ = true;
+  for (size_t i = 0; i < mirror_count_; ++i) mirrors_[i]->feedTrailers(trailers);
   if (attempt_ != nullptr) attempt_->sendTrailers(trailers);
   requestComplete();
 }
 
 void Router::requestComplete() {
+  leaveMirrors(true);
   completed_at_ = stream_.worker().loop.now();
   // The route's timeout counts from here (Envoy: the entire downstream request has been processed).
   if (timeout_ > 0 && !head_forwarded_) timer_.armIn(timeout_);
@@ -547,6 +576,7 @@ void Router::onStreamEnd(ResetReason) {
   timer_.cancel();
   back_off_.cancel();
   retry_.release();
+  leaveMirrors(false);
   endAttempt();
   replay_.clear();
 }

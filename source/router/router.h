@@ -8,6 +8,7 @@
 #include "source/config/route_table.h"
 #include "source/filter/http_stream.h"
 #include "source/router/config.h"
+#include "source/router/mirror.h"
 #include "source/router/retry_state.h"
 #include "source/upstream/call/attempt.h"
 #include "source/upstream/cluster_view.h"
@@ -42,6 +43,8 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   void endAttempt();
   void destroyAttempt();
   void requestComplete();
+  void startMirrors(const http::RequestHead& head);
+  void leaveMirrors(bool complete);
   void progress();
   void takeHead();
   void pumpResponse();
@@ -66,6 +69,8 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   config::RequestHash::Result hash_;
   upstream::Attempt* attempt_ = nullptr;
   upstream::Attempt* former_ = nullptr;  // given up, not yet destroyed
+  Mirror** mirrors_ = nullptr;           // in the arena; fed until the request's end
+  size_t mirror_count_ = 0;
   http::RequestHead* head_ = nullptr;
   http::HeaderMap* request_trailers_ = nullptr;
 

@@ -147,6 +147,7 @@ void ClusterView::apply(const ClusterChanges& changes) {
 }
 
 void ClusterView::shutdown() {
+  while (!detached_.empty()) delete &detached_.popFront();
   for (Entry& entry : entries_) {
     if (entry.cluster) entry.cluster->drainAll(true);
   }

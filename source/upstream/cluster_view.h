@@ -10,6 +10,7 @@
 #include "source/base/local_ref.h"
 #include "source/config/names.h"
 #include "source/event/loop.h"
+#include "source/upstream/call/async_call.h"
 #include "source/upstream/call/tcp_lease.h"
 #include "source/upstream/cluster_part.h"
 #include "source/upstream/lb/picker.h"
@@ -97,6 +98,7 @@ class ClusterView final {
   Cluster* find(std::string_view name) const;
   void apply(const ClusterChanges& changes);
   void shutdown();  // closes every connection
+  void keep(DetachedCall& call) { detached_.pushBack(call); }
 
  private:
   struct Entry {
@@ -110,6 +112,7 @@ class ClusterView final {
   const config::NameTable* names_;
   mutable uint64_t seed_;
   mutable std::vector<Entry> entries_;  // by ClusterId
+  base::IntrusiveList<DetachedCall, DetachedTag> detached_;
 };
 
 }  // namespace outrider::upstream

@@ -13,9 +13,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
 
 harness.enter_venv("hpack")
-from cases import basics, clients, engine, retries, routing, scopes, upgrades
+from cases import basics, clients, engine, mirrors, retries, routing, scopes, upgrades
 
-GROUPS = (basics, clients, routing, retries, upgrades, scopes)
+GROUPS = (basics, clients, routing, retries, mirrors, upgrades, scopes)
 
 
 def start(kind, binary, folder, number):
@@ -77,8 +77,8 @@ def play_both(pair, play, differs):
     def one(i):
         try:
             results[i] = engine.normalized(play(pair[i]), differs)
-        except Exception as error:                               # shown as a difference, whichever side it is
-            results[i] = ["%s: %s" % (type(error).__name__, error)]
+        except Exception as error:                               # a difference, also when both sides fail alike
+            results[i] = ["%s: %s: %s" % (pair[i].kind, type(error).__name__, error)]
     other = threading.Thread(target=one, args=(1,))
     other.start()
     one(0)

@@ -72,6 +72,13 @@ http::Room AsyncCall::send(base::Buffer& data, bool last) {
   return room;
 }
 
+void AsyncCall::sendTrailers(const http::HeaderMap& trailers) {
+  if (attempt_ == nullptr || ended()) return;
+  auto* copy = arena_->make<http::HeaderMap>(*arena_);
+  copy->copyFrom(trailers);
+  attempt_->sendTrailers(*copy);
+}
+
 void AsyncCall::cancel() {
   timeout_.cancel();
   if (attempt_ != nullptr && !attempt_->done()) attempt_->abandon();

@@ -52,7 +52,8 @@ class AsyncCall final : private AttemptOwner {
 
   void start(bool last);  // `last`: no body
   http::Room send(base::Buffer& data, bool last);
-  void cancel();  // no further onCall()
+  void sendTrailers(const http::HeaderMap& trailers);  // copied; the request's end
+  void cancel();                                       // no further onCall()
 
   End end() const { return end_; }
   bool ended() const { return end_ != End::kNone; }
@@ -87,6 +88,13 @@ class AsyncCall final : private AttemptOwner {
   End end_ = End::kNone;
   bool full_ = false;
   bool timed_out_ = false;
+};
+
+// A call that nobody waits for: it ends by itself, or with its worker (ClusterView::keep).
+struct DetachedTag;
+class DetachedCall : public base::TaggedNode<DetachedTag> {
+ public:
+  virtual ~DetachedCall() = default;
 };
 
 }  // namespace outrider::upstream
