@@ -405,7 +405,6 @@ class Parser {
         to.budget = true;
         if (from.retry_budget().has_budget_percent()) to.budget_percent = from.retry_budget().budget_percent().value();
         if (from.retry_budget().has_min_retry_concurrency()) to.min_retry_concurrency = from.retry_budget().min_retry_concurrency().value();
-        problems_.unsupported("retry_budget");  // max_retries bounds retries instead
       }
     }
     if (in_.circuit_breakers().per_host_thresholds_size() > 0) {

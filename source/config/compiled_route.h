@@ -105,6 +105,7 @@ struct RouteRest {
 struct AttemptHeaders {
   bool request_attempt_count = false;   // x-envoy-attempt-count towards the upstream
   bool response_attempt_count = false;  // and towards the client
+  bool timeout_retry = false;           // x-envoy-is-timeout-retry, with retries
 };
 
 struct CompiledRoute final : stream::RouteInfo {

@@ -299,7 +299,8 @@ void RouteParts::weighted(const route::WeightedCluster& in, ForwardSpec& out) {
 void RouteParts::retry(const route::RetryPolicy& in, RetrySpec& out) {
   reportOthers(in,
                {"retry_on", "num_retries", "per_try_timeout", "retriable_status_codes", "retriable_headers", "retriable_request_headers",
-                "retry_back_off", "retry_host_predicate", "retry_priority"},
+                "retry_back_off", "rate_limited_retry_back_off", "retry_host_predicate", "retry_priority",
+                "host_selection_retry_max_attempts", "per_try_idle_timeout"},
                problems);
   std::string_view unknown;
   out.on = parseRetryOn(in.retry_on(), &unknown);
@@ -341,6 +342,18 @@ void RouteParts::retry(const route::RetryPolicy& in, RetrySpec& out) {
         problems.addAt("max_interval", std::to_string(out.back_off_max / base::kMilli) + "ms", "is shorter than base_interval");
       }
     }
+  }
+  if (in.has_rate_limited_retry_back_off()) {
+    const auto at = problems.field("rate_limited_retry_back_off");
+    const auto& from = in.rate_limited_retry_back_off();
+    for (int i = 0; i < from.reset_headers_size(); ++i) {
+      const auto element = problems.element("reset_headers", static_cast<size_t>(i));
+      RetrySpec::Reset reset{absl::AsciiStrToLower(from.reset_headers(i).name()),
+                             from.reset_headers(i).format() == route::RetryPolicy::UNIX_TIMESTAMP};
+      if (!isHeaderName(reset.name)) problems.addAt("name", from.reset_headers(i).name(), "is no header name");
+      out.reset_headers.push_back(std::move(reset));
+    }
+    if (from.has_max_interval()) out.reset_max = parseDuration("max_interval", from.max_interval(), problems);
   }
   for (int i = 0; i < in.retry_host_predicate_size(); ++i) {
     const std::string type = innerType(in.retry_host_predicate(i).typed_config());

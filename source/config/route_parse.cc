@@ -183,7 +183,8 @@ VirtualHostSpec TableParser::host(const route::VirtualHost& in) {
   reportOthers(in,
                {"name", "domains", "routes", "require_tls", "request_headers_to_add", "request_headers_to_remove",
                 "response_headers_to_add", "response_headers_to_remove", "typed_per_filter_config", "retry_policy",
-                "include_request_attempt_count", "include_attempt_count_in_response", "request_mirror_policies"},
+                "include_request_attempt_count", "include_attempt_count_in_response", "include_is_timeout_retry_header",
+                "request_mirror_policies"},
                problems_, {"matcher", "retry_policy_typed_config"});
   out.name = in.name();
   if (out.name.empty()) problems_.addAt("name", {}, "is empty");
@@ -200,6 +201,7 @@ VirtualHostSpec TableParser::host(const route::VirtualHost& in) {
   }
   out.request_attempt_count = in.include_request_attempt_count();
   out.response_attempt_count = in.include_attempt_count_in_response();
+  out.timeout_retry_header = in.include_is_timeout_retry_header();
   parts_.edits(in, out.request, out.response);
   parts_.filters(in.typed_per_filter_config(), out.filters);
   parts_.host_mirrors.clear();

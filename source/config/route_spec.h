@@ -108,6 +108,13 @@ struct RetrySpec {
   std::vector<uint16_t> status_codes;                   // sorted
   std::vector<match::HeaderMatchSpec> headers;          // of a response that is worth a retry
   std::vector<match::HeaderMatchSpec> request_headers;  // of a request that may be retried
+  struct Reset {                                        // RateLimitedRetryBackOff.ResetHeader
+    std::string name;                                   // lower case
+    bool unix_time = false;                             // when, in seconds since the epoch; else how long, in seconds
+    bool operator==(const Reset&) const = default;
+  };
+  std::vector<Reset> reset_headers;            // of a response that says when to come back; empty: not asked
+  Nanos reset_max = 300 * base::kSecond;       // what says a longer time is not heard
   bool avoid_previous_hosts = false;                    // previous_hosts predicate
   bool avoid_previous_priorities = false;
   uint32_t host_selection_attempts = 1;

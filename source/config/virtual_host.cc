@@ -258,7 +258,7 @@ void HostCompiler::begin(const VirtualHostSpec& spec, std::shared_ptr<const Tabl
   host_->name_ = text(spec.name);
   host_->domains_.reserve(spec.domains.size());
   for (const std::string& domain : spec.domains) host_->domains_.push_back(text(domain));
-  host_->attempts_ = {spec.request_attempt_count, spec.response_attempt_count};
+  host_->attempts_ = {spec.request_attempt_count, spec.response_attempt_count, spec.timeout_retry_header};
   host_->extras_ = extras(spec.request, spec.response, spec.filters);
   host_->require_tls_ = spec.require_tls;
   host_->routes_.reserve(routes);

@@ -111,7 +111,28 @@ void RetryState::release() {
   std::exchange(held_, nullptr)->endRetry(route_->forward().high_priority, counted_);
 }
 
-base::Nanos RetryState::wait(uint16_t attempts, uint64_t random) const {
+void RetryState::hear(const http::ResponseHead& head, base::Nanos now) {
+  const config::RetrySpec* policy = route_->retry();
+  if (policy == nullptr) return;
+  for (const config::RetrySpec::Reset& each : policy->reset_headers) {
+    const http::Header* header = head.headers.find(std::string_view(each.name));
+    uint64_t seconds = 0;
+    if (header == nullptr || !parseNumber(header->value(), seconds)) continue;
+    if (seconds > static_cast<uint64_t>(INT64_MAX / base::kSecond)) continue;
+    base::Nanos time = static_cast<base::Nanos>(seconds) * base::kSecond;
+    if (each.unix_time) time -= now;
+    if (time <= 0 || time > policy->reset_max) continue;
+    told_ = time;
+    return;
+  }
+}
+
+RetryState::Wait RetryState::wait(uint16_t attempts, uint64_t random) {
+  if (told_ > base::kMilli) {
+    const base::Nanos least = std::exchange(told_, 0);
+    return {least + static_cast<base::Nanos>(random % static_cast<uint64_t>(least / 2)), true};
+  }
+  told_ = 0;
   base::Nanos base_wait = 25 * base::kMilli, most = 250 * base::kMilli;
   if (const config::RetrySpec* policy = route_->retry()) {
     base_wait = policy->back_off_base;
@@ -119,7 +140,7 @@ base::Nanos RetryState::wait(uint16_t attempts, uint64_t random) const {
   }
   // Full jitter over an exponentially growing window.
   const base::Nanos window = std::min(base_wait * ((base::Nanos{1} << std::min<int>(attempts, 20)) - 1), most);
-  return window <= 0 ? 0 : static_cast<base::Nanos>(random % static_cast<uint64_t>(window));
+  return {window <= 0 ? 0 : static_cast<base::Nanos>(random % static_cast<uint64_t>(window)), false};
 }
 
 void RetryState::avoid(upstream::lb::LbContext& context) const {

@@ -32,8 +32,14 @@ class RetryState final {
   Answer ask(uint32_t conditions, bool whole, upstream::Cluster& cluster);
   void release();  // the retry's answer is known, or it is over
 
+  // An answer that will be tried again may say when (RetryPolicy.rate_limited_retry_back_off). `now`: since the epoch.
+  void hear(const http::ResponseHead& head, base::Nanos now);
   // How long the try after `attempts` tries waits.
-  base::Nanos wait(uint16_t attempts, uint64_t random) const;
+  struct Wait {
+    base::Nanos time;
+    bool told;  // by the answer
+  };
+  Wait wait(uint16_t attempts, uint64_t random);
 
   void tried(const upstream::Host& host) {
     if (tried_count_ < kMostTried) tried_[tried_count_++] = &host;
@@ -45,6 +51,7 @@ class RetryState final {
   upstream::Cluster* held_ = nullptr;  // a unit of its breaker is held
   uint32_t on_ = 0;                    // RetryOn bits
   uint32_t left_ = 0;
+  base::Nanos told_ = 0;               // by the last answer; 0: it said nothing
   std::string_view asked_codes_;  // x-envoy-retriable-status-codes, in the stream's arena
   std::string_view asked_names_;  // x-envoy-retriable-header-names
   static constexpr size_t kMostTried = 8;

@@ -21,7 +21,8 @@ Router::Router(const RouterConfig& config, filter::HttpStream& stream)
       stream_(stream),
       timer_(event::Timer::to<&Router::onTimeout>(stream.worker().loop.timers(), this)),
       try_timer_(event::Timer::to<&Router::onTryTimeout>(stream.worker().loop.timers(), this)),
-      back_off_(event::Timer::to<&Router::retryNow>(stream.worker().loop.timers(), this)) {}
+      back_off_(event::Timer::to<&Router::retryNow>(stream.worker().loop.timers(), this)),
+      try_idle_(event::Timer::to<&Router::onTryIdle>(stream.worker().loop.timers(), this)) {}
 
 Router::~Router() { destroyAttempt(); }
 
@@ -130,7 +131,10 @@ Verdict Router::direct(const http::RequestHead& head) {
 void Router::readTimeouts(http::RequestHead& head) {
   const config::ForwardSpec& forward = route_->forward();
   timeout_ = forward.timeout;
-  if (forward.retry.has_value()) try_timeout_ = forward.retry->per_try_timeout;
+  if (forward.retry.has_value()) {
+    try_timeout_ = forward.retry->per_try_timeout;
+    try_idle_timeout_ = forward.retry->per_try_idle_timeout;
+  }
   uint64_t ms = 0;
   const http::Header* expected = config_.respect_expected_timeout ? head.headers.find(HeaderId::kEnvoyExpectedRqTimeoutMs) : nullptr;
   if (expected != nullptr) {
@@ -221,6 +225,7 @@ void Router::requestComplete() {
   if (timeout_ > 0 && !head_forwarded_) timer_.armIn(timeout_);
   if (timeout_ > 0 && head_forwarded_ && !response_ended_) timer_.armIn(timeout_);
   if (try_timeout_ > 0 && attempt_ != nullptr && !head_forwarded_) try_timer_.armIn(try_timeout_);
+  touchTry();
 }
 
 void Router::startAttempt() {
@@ -260,12 +265,16 @@ void Router::startAttempt() {
     stream_.pauseRequest(full);
     if (request_trailers_ != nullptr) attempt_->sendTrailers(*request_trailers_);
   }
-  if (attempts_ > 1 && request_ended_ && try_timeout_ > 0) try_timer_.armIn(try_timeout_);
+  if (attempts_ > 1 && request_ended_) {
+    if (try_timeout_ > 0) try_timer_.armIn(try_timeout_);
+    touchTry();
+  }
   if (attempt_->done()) stream_.wake();
 }
 
 void Router::endAttempt() {
   try_timer_.cancel();
+  try_idle_.cancel();
   if (attempt_ == nullptr) return;
   attempt_->abandon();
   attempt_->fillInfo(stream_.info());
@@ -282,6 +291,7 @@ void Router::destroyAttempt() {
 
 void Router::run() {
   if (over_ || attempt_ == nullptr) return;
+  touchTry();
   progress();
 }
 
@@ -334,6 +344,8 @@ void Router::takeHead() {
   if (info.first_upstream_rx == 0) info.first_upstream_rx = stream_.worker().loop.now();
   const uint32_t conditions = retry_.wanted() ? retry_.conditionsOf(head, stream_.arena()) : 0;
   if (mayRetry(conditions)) {
+    retry_.hear(head, stream_.worker().loop.wall());
+    timed_out_try_ = false;
     countResponse(head.status, false);
     endAttempt();
     retryLater();
@@ -390,6 +402,7 @@ void Router::pumpResponse() {
   }
   if (response_ended_) {
     timer_.cancel();
+    try_idle_.cancel();
     const base::Nanos now = stream_.worker().loop.now();
     stream_.info().last_upstream_rx = now;
     attempt_->fillInfo(stream_.info());
@@ -446,6 +459,7 @@ void Router::attemptFailed() {
   }
   const bool overflow = reason == ResetReason::kPoolOverflow || reason == ResetReason::kOverflow;
   if (!overflow && mayRetry(RetryState::conditionsOf(reason, attempt_->requestSent()))) {
+    timed_out_try_ = false;
     endAttempt();
     retryLater();
     return;
@@ -521,8 +535,9 @@ bool Router::mayReplayUnprocessed() const {
 void Router::retryLater() {
   const upstream::ClusterPart& part = cluster_->part();
   part.stats.inc(ClusterStat::kUpstreamRqRetry);
-  part.stats.inc(ClusterStat::kUpstreamRqRetryBackoffExponential);
-  back_off_.armIn(retry_.wait(attempts_, stream_.worker().random.next()));
+  const RetryState::Wait wait = retry_.wait(attempts_, stream_.worker().random.next());
+  part.stats.inc(wait.told ? ClusterStat::kUpstreamRqRetryBackoffRatelimited : ClusterStat::kUpstreamRqRetryBackoffExponential);
+  back_off_.armIn(wait.time);
 }
 
 void Router::retryNow() {
@@ -530,6 +545,7 @@ void Router::retryNow() {
   if (route_->virtualHost().request_attempt_count) {
     head_->headers.set(HeaderId::kEnvoyAttemptCount, printNumber(stream_.arena(), attempts_ + 1u));
   }
+  if (route_->virtualHost().timeout_retry) head_->headers.set(HeaderId::kEnvoyIsTimeoutRetry, timed_out_try_ ? "true" : "false");
   if (request_ended_) expectedTimeout(stream_.worker().loop.now() - completed_at_);
   startAttempt();
 }
@@ -537,14 +553,11 @@ void Router::retryNow() {
 void Router::onTimeout() {
   if (over_ || response_ended_) return;
   cluster_->part().stats.inc(ClusterStat::kUpstreamRqTimeout);
+  countHostTimeout();
   stream::StreamInfo& info = stream_.info();
   if (attempt_ != nullptr) attempt_->fillInfo(info);
   if (head_forwarded_) {
-    info.flags.set(ResponseFlag::kUpstreamRequestTimeout);
-    info.details = "response_timeout";
-    over_ = true;
-    endAttempt();
-    stream_.resetStream(ResetReason::kLocal);
+    cutResponse("response_timeout");
     return;
   }
   countResponse(timeout_status_, true);
@@ -557,18 +570,51 @@ void Router::onTimeout() {
 void Router::onTryTimeout() {
   if (over_ || head_forwarded_ || attempt_ == nullptr) return;
   cluster_->part().stats.inc(ClusterStat::kUpstreamRqPerTryTimeout);
-  const uint32_t conditions = config::kRetry5xx | config::kRetryGatewayError | config::kRetryReset;
+  tryTimedOut("upstream_per_try_timeout");
+}
+
+// Since the request's end the upstream has this long between two signs of life.
+void Router::touchTry() {
+  if (try_idle_timeout_ > 0 && request_ended_ && attempt_ != nullptr && !response_ended_) try_idle_.armIn(try_idle_timeout_);
+}
+
+void Router::onTryIdle() {
+  if (over_ || response_ended_ || attempt_ == nullptr) return;
+  cluster_->part().stats.inc(ClusterStat::kUpstreamRqPerTryIdleTimeout);
+  if (!head_forwarded_) {
+    tryTimedOut("upstream_per_try_idle_timeout");
+    return;
+  }
+  cutResponse("upstream_per_try_idle_timeout");
+}
+
+void Router::countHostTimeout() {
+  if (attempt_ != nullptr && attempt_->host() != nullptr) attempt_->host()->stats.rq_timeout.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Router::tryTimedOut(std::string_view details) {
+  countHostTimeout();
   attempt_->fillInfo(stream_.info());
-  if (mayRetry(conditions)) {
+  if (mayRetry(config::kRetry5xx | config::kRetryGatewayError | config::kRetryReset)) {
+    timed_out_try_ = true;
     endAttempt();
     retryLater();
     return;
   }
   countResponse(timeout_status_, true);
-  Reply& reply = stream_.makeReply(timeout_status_, timeoutBody(), "upstream_per_try_timeout");
+  Reply& reply = stream_.makeReply(timeout_status_, timeoutBody(), details);
   reply.flag = ResponseFlag::kUpstreamRequestTimeout;
-  reply.reason = "upstream_per_try_timeout";
+  reply.reason = details;
   failWith(reply);
+}
+
+// Its head is out, so there can be no other answer.
+void Router::cutResponse(std::string_view details) {
+  stream_.info().flags.set(ResponseFlag::kUpstreamRequestTimeout);
+  stream_.info().details = details;
+  over_ = true;
+  endAttempt();
+  stream_.resetStream(ResetReason::kLocal);
 }
 
 void Router::onStreamEnd(ResetReason) {

@@ -54,8 +54,13 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   bool mayReplayUnprocessed() const;
   void retryLater();
   void retryNow();
+  void touchTry();
+  void onTryIdle();
   void onTimeout();
   void onTryTimeout();
+  void countHostTimeout();
+  void tryTimedOut(std::string_view details);
+  void cutResponse(std::string_view details);
   void failWith(filter::Reply& reply);
   void editReply(filter::Reply& reply);
   format::Input formatInput() const;
@@ -77,12 +82,14 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   // Times; 0: none.
   base::Nanos timeout_ = 0;
   base::Nanos try_timeout_ = 0;
+  base::Nanos try_idle_timeout_ = 0;
   base::Nanos started_at_ = 0;
   base::Nanos attempt_started_ = 0;
   base::Nanos completed_at_ = 0;  // the last request byte was taken
   event::Timer timer_;
   event::Timer try_timer_;
   event::Timer back_off_;
+  event::Timer try_idle_;
 
   // Retries.
   RetryState retry_;
@@ -97,7 +104,7 @@ class Router final : public filter::Terminal, private upstream::AttemptOwner {
   bool head_forwarded_ = false;
   bool response_ended_ = false;
   bool over_ = false;
-  bool timed_out_try_ = false;
+  bool timed_out_try_ = false;  // the last one
   uint16_t timeout_status_ = 504;  // 204 where the client asked so
 };
 

@@ -325,7 +325,8 @@ void ClusterManager::refreshGauges(const Slot& slot) {
                            Row{breaker.pending, BreakerGauge::kRqPendingOpen, BreakerGauge::kRemainingPending},
                            Row{breaker.requests, BreakerGauge::kRqOpen, BreakerGauge::kRemainingRq},
                            Row{breaker.retries, BreakerGauge::kRqRetryOpen, BreakerGauge::kRemainingRetries}}) {
-      const uint32_t used = row.permit.used(), limit = row.permit.limit();
+      const uint32_t used = row.permit.used();
+      const uint32_t limit = &row.permit == &breaker.retries ? breaker.retryLimit(part.spec->breakers[i]) : row.permit.limit();
       stats.set(breakerStat(i == 1, row.open), used >= limit ? 1 : 0);
       if (part.spec->breakers[i].track_remaining) stats.set(breakerStat(i == 1, row.remaining), used >= limit ? 0 : limit - used);
     }

@@ -2,6 +2,7 @@
 // Thread: any. Lifetime: shared_ptr whose deleter carries the part back to main (see returnToMain).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -20,14 +21,19 @@ enum class Priority : uint8_t { kDefault, kHigh };
 
 // Circuit breakers of one priority; lives with the cluster's entity, so that what is under way counts across versions.
 struct Breaker {
-  explicit Breaker(const config::BreakerSpec& spec)
-      : connections(spec.connections), pending(spec.pending), requests(spec.requests), retries(spec.retries) {}
+  explicit Breaker(const config::BreakerSpec& spec) : connections(0), pending(0), requests(0), retries(0) { setLimits(spec); }
   base::shared::Permit connections, pending, requests, retries;
   void setLimits(const config::BreakerSpec& spec) {
-    connections.setLimit(spec.connections);
-    pending.setLimit(spec.pending);
-    requests.setLimit(spec.requests);
-    retries.setLimit(spec.retries);
+    connections.setLimit(spec.connections, spec.track_remaining);
+    pending.setLimit(spec.pending, spec.track_remaining || spec.budget);
+    requests.setLimit(spec.requests, spec.track_remaining || spec.budget);
+    retries.setLimit(spec.retries, spec.track_remaining);
+  }
+  // How many retries may be under way now.
+  uint32_t retryLimit(const config::BreakerSpec& spec) const {
+    if (!spec.budget) return retries.limit();
+    const double share = spec.budget_percent / 100 * (requests.used() + pending.used());
+    return std::max(spec.min_retry_concurrency, static_cast<uint32_t>(share));
   }
 };
 struct Breakers {

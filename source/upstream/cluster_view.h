@@ -38,8 +38,12 @@ class Cluster final {
   const Host* pick(const lb::LbContext& context);
   HostPool& poolFor(const Host& host, http::Protocol downstream);
 
-  // Retries of one priority under way are bounded by the retries breaker.
-  bool tryRetry(bool high, bool& counted) { return breaker(high).retries.tryAcquire(counted); }
+  // Retries of one priority under way are bounded by the retries breaker, or by a share of what is under way.
+  bool tryRetry(bool high, bool& counted) {
+    const config::BreakerSpec& spec = part_->spec->breakers[high ? 1 : 0];
+    Breaker& limits = breaker(high);
+    return spec.budget ? limits.retries.tryAcquire(limits.retryLimit(spec), counted) : limits.retries.tryAcquire(counted);
+  }
   void endRetry(bool high, bool counted) { (void)breaker(high).retries.release(counted); }
   Breaker& breaker(bool high) const { return part_->breakers->of[high ? 1 : 0]; }
 

@@ -42,7 +42,7 @@ def difference(results):
 
 # Counters that follow from the traffic alone; those of connections depend on which one was free.
 COUNTERS = re.compile(
-    r"cluster\.(?P<cluster>[a-z]+)\.((upstream_rq_(total|completed|\dxx|\d\d\d|timeout|per_try_timeout|retry|retry_success|retry_overflow|"
+    r"cluster\.(?P<cluster>[a-z]+)\.((upstream_rq_(total|completed|\dxx|\d\d\d|timeout|per_try_timeout|per_try_idle_timeout|retry|retry_success|retry_backoff_exponential|retry_backoff_ratelimited|retry_overflow|"
     r"retry_limit_exceeded|rx_reset|tx_reset|pending_overflow|maintenance_mode)|retry\.upstream_rq_\w+|upstream_cx_none_healthy|"
     r"retry_or_shadow_abandoned)|internal\.upstream_rq_\w+|external\.upstream_rq_\w+)"
     r"|http\.(?P<listener>[a-z0-9]+)\.(downstream_rq_(total|completed|\dxx|tx_reset|too_large|non_relative_path|idle_timeout|timeout|header_timeout|"

@@ -1,5 +1,6 @@
 // A bounded counter that all workers share: circuit breakers' limits, exact across workers.
-// Thread: any, no lock. A limit of kUnbounded and above is not counted at all (only per-worker gauges know the number).
+// Thread: any, no lock. A limit of kUnbounded and above is not counted at all (only per-worker gauges know the number), unless
+// somebody needs the count.
 // Not a cache line of its own: the permits of one cluster are taken by the same requests, so they share one (upstream::Breaker).
 // Waiters: a worker that was refused may leave its bit; whoever releases then gets the slot of one waiter to wake, in turn.
 #pragma once
@@ -13,13 +14,18 @@ class Permit final {
  public:
   static constexpr uint32_t kUnbounded = 4096;
 
-  explicit Permit(uint32_t limit) : limit_(limit) {}
+  explicit Permit(uint32_t limit, bool count_always = false) { setLimit(limit, count_always); }
 
   // False: the limit is reached. `counted` says whether a release() is owed: pass it back.
   [[nodiscard]] bool tryAcquire(bool& counted) {
-    const uint32_t limit = limit_.load(std::memory_order_relaxed);
-    counted = limit < kUnbounded;
+    const uint64_t word = limit_.load(std::memory_order_relaxed);
+    counted = (word & kUncounted) == 0;
     if (!counted) return true;
+    return tryAcquire(static_cast<uint32_t>(word), counted);
+  }
+  // The same with a limit of the moment. Always counted.
+  [[nodiscard]] bool tryAcquire(uint32_t limit, bool& counted) {
+    counted = true;
     uint32_t now = used_.load(std::memory_order_relaxed);
     while (now < limit) {
       if (used_.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return true;
@@ -29,7 +35,7 @@ class Permit final {
   }
   // Takes a unit beyond the limit (never refused).
   void force(bool& counted) {
-    counted = limit_.load(std::memory_order_relaxed) < kUnbounded;
+    counted = (limit_.load(std::memory_order_relaxed) & kUncounted) == 0;
     if (counted) used_.fetch_add(1, std::memory_order_acq_rel);
   }
 
@@ -44,12 +50,16 @@ class Permit final {
   void wait(uint32_t slot) { waiters_.fetch_or(uint64_t{1} << (slot & 63), std::memory_order_acq_rel); }
   bool hasWaiters() const { return waiters_.load(std::memory_order_acquire) != 0; }
 
-  bool exhausted() const { return used_.load(std::memory_order_relaxed) >= limit_.load(std::memory_order_relaxed); }
+  bool exhausted() const { return used() >= limit(); }
   uint32_t used() const { return used_.load(std::memory_order_relaxed); }
-  uint32_t limit() const { return limit_.load(std::memory_order_relaxed); }
-  void setLimit(uint32_t limit) { limit_.store(limit, std::memory_order_relaxed); }
+  uint32_t limit() const { return static_cast<uint32_t>(limit_.load(std::memory_order_relaxed)); }
+  // `count_always`: also a limit that is never reached.
+  void setLimit(uint32_t limit, bool count_always = false) {
+    limit_.store(limit | (limit >= kUnbounded && !count_always ? kUncounted : 0), std::memory_order_relaxed);
+  }
 
  private:
+  static constexpr uint64_t kUncounted = uint64_t{1} << 32;
   int takeWaiter() {
     uint64_t word = waiters_.load(std::memory_order_acquire);
     while (word != 0) {
@@ -65,7 +75,7 @@ class Permit final {
   }
 
   std::atomic<uint32_t> used_{0};
-  std::atomic<uint32_t> limit_;
+  std::atomic<uint64_t> limit_{0};  // and kUncounted
   std::atomic<uint64_t> waiters_{0};
   std::atomic<uint32_t> next_{0};
 };

@@ -2,7 +2,8 @@
 import time
 
 import h1
-from cases.engine import EXCHANGES, LISTENERS, answer_line, comparable, exchange, exchange2, host, log_lines, request, route, says, to
+import harness
+from cases.engine import CLUSTERS, EXCHANGES, LISTENERS, answer_line, comparable, exchange, exchange2, host, log_lines, request, route, says, to
 from cases.clients import INTERNAL
 
 h1.BROKEN.update({
@@ -10,6 +11,11 @@ h1.BROKEN.update({
     "/marked": (b"HTTP/1.1 200 OK\r\nX-Retry: yes\r\nContent-Length: 2\r\n\r\nok", False),
     "/limited": (b"HTTP/1.1 503 Busy\r\nX-Envoy-Ratelimited: true\r\nContent-Length: 0\r\n\r\n", False),
     "/overloaded": (b"HTTP/1.1 503 Busy\r\nX-Envoy-Overloaded: true\r\nContent-Length: 0\r\n\r\n", False),
+    "/soon": (b"HTTP/1.1 503 Busy\r\nX-Reset: 1\r\nContent-Length: 0\r\n\r\n", False),
+    "/later": (b"HTTP/1.1 503 Busy\r\nX-Reset: 1000\r\nContent-Length: 0\r\n\r\n", False),
+    "/never": (b"HTTP/1.1 503 Busy\r\nX-Reset: soon\r\nContent-Length: 0\r\n\r\n", False),
+    "/past": (b"HTTP/1.1 503 Busy\r\nX-Reset-At: 1000\r\nContent-Length: 0\r\n\r\n", False),
+    "/second": (b"HTTP/1.1 503 Busy\r\nX-Reset-At: 1000\r\nX-Reset: 1\r\nContent-Length: 0\r\n\r\n", False),
     "/hints": (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", False),
 })
 FAST = {"base_interval": "0.001s", "max_interval": "0.002s"}
@@ -29,6 +35,9 @@ POLICIES = {
     "try": policy("5xx", 1, per_try_timeout="0.1s"), "tryonce": policy("5xx", 0, per_try_timeout="0.1s"),
     "tryreset": policy("reset", 1, per_try_timeout="0.1s"), "trygateway": policy("gateway-error", 1, per_try_timeout="0.1s"),
     "unknown": policy("5xx,no-such-thing"), "grpc": policy("unavailable,cancelled", 2), "early": policy("retriable-status-codes", 2, retriable_status_codes=[200]),
+    "told": policy("5xx", 1, rate_limited_retry_back_off={"reset_headers": [{"name": "X-Reset-At", "format": "UNIX_TIMESTAMP"}, {"name": "x-reset"}],
+                                                          "max_interval": "100s"}),
+    "tryidle": policy("5xx", 1, per_try_idle_timeout="0.15s"), "tryidleonce": policy("5xx", 0, per_try_idle_timeout="0.15s"),
     "default": {"retry_on": "5xx", "retry_back_off": FAST},
 }
 
@@ -39,12 +48,14 @@ def retry_hosts(side):
                for name in ("5xx", "refused", "reset", "connect", "grpc")]
     routes += [route("/%sdown/" % name, to("refused", prefix_rewrite="/", timeout="3s", retry_policy=POLICIES[name]))
                for name in ("5xx", "connect", "gateway", "reset", "before", "refused")]
+    routes += [route("/%s/" % name, to(name, prefix_rewrite="/", timeout="3s", retry_policy=POLICIES["5xx3"])) for name in ("nobudget", "budget")]
     routes += [route("/short/", to(prefix_rewrite="/", timeout="0.25s", retry_policy=policy("5xx", 5, per_try_timeout="0.1s"))),
                route("/longtry/", to(prefix_rewrite="/", timeout="0.2s", retry_policy=policy("5xx", 1, per_try_timeout="5s"))),
                route("/plain/", to(prefix_rewrite="/", timeout="3s")), route("/noroute/", to(prefix_rewrite="/", timeout="0.2s")),
                route("/never/", to(prefix_rewrite="/", timeout="0s")), route("/empty/", to("empty", retry_policy=POLICIES["5xx3"])), route("/none/", "missing")]
     return [host("retry", *routes, domains=["h"]),
             host("counting", *routes, domains=["count"], include_request_attempt_count=True, include_attempt_count_in_response=True),
+            host("timeouts", *routes, domains=["timeouts"], include_is_timeout_retry_header=True),
             host("byhost", route("/own/", to(prefix_rewrite="/", retry_policy=policy("gateway-error", 1))), route("/", to()),
                  domains=["byhost"], retry_policy=policy("5xx", 2))]
 
@@ -58,6 +69,10 @@ def time_hosts(side):
                  route("/", to(timeout="0s")))]
 
 
+CLUSTERS.extend([
+    lambda side: harness.cluster("nobudget", side.a.port, circuit_breakers={"thresholds": [{"retry_budget": {"budget_percent": {"value": 0}, "min_retry_concurrency": 0}}]}),
+    lambda side: harness.cluster("budget", side.a.port, circuit_breakers={"thresholds": [{"max_retries": 0, "retry_budget": {}}]}),
+])
 LISTENERS.update({
     "retry": lambda side: {"hosts": retry_hosts(side), "internal_address_config": INTERNAL},
     "retry2": lambda side: {"hosts": retry_hosts(side), "internal_address_config": INTERNAL, "codec_type": "HTTP2"},
@@ -123,6 +138,11 @@ def fill():
     for body in (0, 5, 70000, 900000):
         retry("/5xx3/flaky2", method="POST", body=b"b" * body, name="body of %d" % body)
         retry("/reset/rst", method="POST", body=b"b" * body, name="reset with a body of %d" % body)
+    for path in ("/told/soon", "/told/later", "/told/never", "/told/past", "/told/second", "/told/flaky1", "/tryidle/hang", "/tryidleonce/hang", "/tryidle/stall", "/tryidle/ok",
+                 "/nobudget/flaky1", "/budget/flaky1", "/budget/flaky3"):
+        retry(path)
+    for path in ("/try/hang", "/5xx3/flaky2", "/many/rst", "/plain/ok", "/tryidle/hang"):
+        retry(path, host="timeouts", name="timeout header: " + path)
     for size in (800, 200000, 900000):
         slow_body("a body of %d that still comes" % size, size)
     exchange("retry", "chunked body", b"POST /5xx/flaky1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", listener="retry")
