@@ -44,8 +44,10 @@ void printText(const std::string& name, const upstream::ClusterManager::View& vi
   for (size_t i = 0; i < set.hosts.size(); ++i) {
     const Host& host = *set.hosts[i];
     const HostFigures figures = figuresOf(host);
+    const std::string address = host.address.str();
+    const stream::HostTexts& texts = host.said();
     const auto of = [&](absl::string_view key, const auto& value) {
-      absl::StrAppend(&out, name, "::", host.address_text, "::", key, "::", value, "\n");
+      absl::StrAppend(&out, name, "::", address, "::", key, "::", value, "\n");
     };
     of("cx_active", figures.cx_active);
     of("cx_connect_fail", figures.cx_connect_fail);
@@ -55,13 +57,13 @@ void printText(const std::string& name, const upstream::ClusterManager::View& vi
     of("rq_success", figures.rq_success);
     of("rq_timeout", figures.rq_timeout);
     of("rq_total", figures.rq_total);
-    of("hostname", host.hostname);
+    of("hostname", texts.hostname);
     of("health_flags", upstream::healthText(host.load.health.load(std::memory_order_relaxed)));
     of("weight", host.weight.load(std::memory_order_relaxed));
-    of("region", host.region);
-    of("zone", host.zone);
-    of("sub_zone", host.sub_zone);
-    of("canary", "false");
+    of("region", texts.region);
+    of("zone", texts.zone);
+    of("sub_zone", texts.sub_zone);
+    of("canary", host.details().canary ? "true" : "false");
     of("priority", set.priorityOf(i));
     of("success_rate", "-1");
     of("local_origin_success_rate", "-1");
@@ -115,12 +117,12 @@ void printMessage(const std::string& name, const upstream::ClusterManager::View&
                                  : host.has(HealthFlag::kDegradedEds) ? HealthStatus::DEGRADED
                                                                       : HealthStatus::HEALTHY);
     status.set_weight(host.weight.load(std::memory_order_relaxed));
-    status.set_hostname(host.hostname);
+    status.set_hostname(host.hostname());
     status.set_priority(set.priorityOf(i));
     auto& locality = *status.mutable_locality();
-    locality.set_region(host.region);
-    locality.set_zone(host.zone);
-    locality.set_sub_zone(host.sub_zone);
+    locality.set_region(host.said().region);
+    locality.set_zone(host.said().zone);
+    locality.set_sub_zone(host.said().sub_zone);
   }
 }
 

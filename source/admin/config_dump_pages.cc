@@ -206,16 +206,14 @@ class Dump final {
         auto* one = group->add_lb_endpoints();
         printAddress(host.address, *one->mutable_endpoint()->mutable_address());
         auto* check = one->mutable_endpoint()->mutable_health_check_config();
-        if (host.check != nullptr) {
-          check->set_port_value(host.check->port);
-          check->set_hostname(host.check->hostname);
-        }
-        one->mutable_endpoint()->set_hostname(host.hostname);
+        check->set_port_value(host.details().check_port);
+        check->set_hostname(host.details().check_hostname);
+        one->mutable_endpoint()->set_hostname(host.hostname());
         one->set_health_status(host.has(HealthFlag::kEdsDraining)              ? HealthStatus::DRAINING
                                : host.health() == upstream::Health::kUnhealthy ? HealthStatus::UNHEALTHY
                                : host.health() == upstream::Health::kDegraded  ? HealthStatus::DEGRADED
                                                                                : HealthStatus::HEALTHY);
-        if (!host.metadata.empty()) one->mutable_metadata()->ParseFromString(host.metadata);
+        if (!host.details().metadata.empty()) one->mutable_metadata()->ParseFromString(host.details().metadata);
         one->mutable_load_balancing_weight()->set_value(host.weight.load(std::memory_order_relaxed));
       }
       out.mutable_policy()->mutable_overprovisioning_factor()->set_value(entity.endpoints().overprovisioning_factor);
@@ -225,18 +223,19 @@ class Dump final {
 
   static envoy::config::endpoint::v3::LocalityLbEndpoints* groupOf(const upstream::Host& host, uint32_t priority,
                                                                    ClusterLoadAssignment& out) {
+    const stream::HostTexts& texts = host.said();
     for (auto& group : *out.mutable_endpoints()) {
       const auto& locality = group.locality();
-      if (group.priority() == priority && locality.region() == host.region && locality.zone() == host.zone &&
-          locality.sub_zone() == host.sub_zone) {
+      if (group.priority() == priority && locality.region() == texts.region && locality.zone() == texts.zone &&
+          locality.sub_zone() == texts.sub_zone) {
         return &group;
       }
     }
     auto* group = out.add_endpoints();
     group->set_priority(priority);
-    group->mutable_locality()->set_region(host.region);
-    group->mutable_locality()->set_zone(host.zone);
-    group->mutable_locality()->set_sub_zone(host.sub_zone);
+    group->mutable_locality()->set_region(texts.region);
+    group->mutable_locality()->set_zone(texts.zone);
+    group->mutable_locality()->set_sub_zone(texts.sub_zone);
     group->mutable_load_balancing_weight()->set_value(0);
     return group;
   }

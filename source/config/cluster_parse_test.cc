@@ -46,7 +46,7 @@ TEST(ParseCluster, ReadsAStaticCluster) {
   EXPECT_EQ(read.spec.connect_timeout, 250 * base::kMilli);
   const EndpointSpec& endpoint = read.spec.endpoints.localities.at(0).endpoints.at(0);
   EXPECT_EQ(endpoint.address.str(), "127.0.0.1:8080");
-  EXPECT_EQ(endpoint.hostname, "h");
+  EXPECT_EQ(endpoint.more().hostname, "h");
 }
 
 TEST(ParseCluster, WithoutEndpointsAStaticClusterIsLegal) {
@@ -137,7 +137,7 @@ TEST(ParseCluster, DnsTakesNamesAndStaticDoesNot) {
       "{socket_address: {address: example.test, port_value: 80}}}}]}]}}";
   const Read dns("{name: a, type: STRICT_DNS, dns_lookup_family: V4_ONLY" + tail);
   EXPECT_TRUE(dns.problems.empty()) << dns.problems.str();
-  EXPECT_EQ(dns.spec.endpoints.localities.at(0).endpoints.at(0).name, "example.test");
+  EXPECT_EQ(dns.spec.endpoints.localities.at(0).endpoints.at(0).more().name, "example.test");
   EXPECT_EQ(dns.spec.dns.family, DnsFamily::kV4Only);
   EXPECT_TRUE(
       Read("{name: a, type: STATIC" + tail).has("load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address"));

@@ -3,6 +3,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
 
@@ -26,10 +27,9 @@ HealthStatus healthStatus(core::HealthStatus in) {
   }
 }
 
-// At the path of the address.
-void parseAddress(const core::Address& in, Names names, EndpointSpec& out, Problems& problems) {
+// At the path of the address. `name`: what DNS has to resolve.
+void parseAddress(const core::Address& in, Names names, EndpointSpec& out, std::string& name, Problems& problems) {
   if (in.has_pipe()) {
-    out.name = in.pipe().path();
     if (const auto path = base::Address::unixPath(in.pipe().path())) {
       out.address = *path;
     } else {
@@ -54,11 +54,13 @@ void parseAddress(const core::Address& in, Names names, EndpointSpec& out, Probl
     problems.addAt("network_namespace_filepath", socket.network_namespace_filepath(), "is not supported: it would lead elsewhere");
   }
   if (socket.port_value() > 65535) problems.addAt("port_value", absl::StrCat(socket.port_value()), "is no port", "0 to 65535");
-  out.name = socket.address();
   out.port = static_cast<uint16_t>(socket.port_value());
   if (const auto address = base::Address::parseIp(socket.address(), out.port)) {
     out.address = *address;
-  } else if (names == Names::kRefused) {
+    return;
+  }
+  name = socket.address();
+  if (names == Names::kRefused) {
     problems.addAt("address", socket.address(), "malformed IP address",
                    "an IPv4 or IPv6 address; names need a STRICT_DNS or LOGICAL_DNS cluster");
   } else if (socket.address().empty()) {
@@ -66,37 +68,76 @@ void parseAddress(const core::Address& in, Names names, EndpointSpec& out, Probl
   }
 }
 
-EndpointSpec parseEndpoint(const pb::LbEndpoint& in, Names names, Problems& problems) {
-  EndpointSpec out;
-  out.health = healthStatus(in.health_status());
-  if (in.has_load_balancing_weight()) {
-    out.weight = in.load_balancing_weight().value();
-    if (out.weight == 0) problems.addAt("load_balancing_weight", "0", "is too small", "1 or more");
-  }
-  if (in.has_metadata()) out.metadata = stableBytes(in.metadata());
-  if (!in.has_endpoint()) {
-    problems.addAt("endpoint", in.endpoint_name(), in.endpoint_name().empty() ? "is missing" : "named endpoints are not supported",
-                   "endpoint");
+const google::protobuf::Value* lbValue(const core::Metadata& metadata, const std::string& key) {
+  const auto lb = metadata.filter_metadata().find("envoy.lb");
+  if (lb == metadata.filter_metadata().end()) return nullptr;
+  const auto value = lb->second.fields().find(key);
+  return value == lb->second.fields().end() ? nullptr : &value->second;
+}
+
+// Parses endpoints of one assignment, and lets equal details be one object.
+class EndpointParser {
+ public:
+  EndpointParser(Names names, Problems& problems) : names_(names), problems_(problems) {}
+
+  EndpointSpec parse(const pb::LbEndpoint& in) {
+    EndpointSpec out;
+    EndpointDetails details;
+    out.health = healthStatus(in.health_status());
+    if (in.has_load_balancing_weight()) {
+      out.weight = in.load_balancing_weight().value();
+      if (out.weight == 0) problems_.addAt("load_balancing_weight", "0", "is too small", "1 or more");
+    }
+    if (in.has_metadata()) readMetadata(in.metadata(), details);
+    if (in.has_endpoint()) {
+      readEndpoint(in.endpoint(), out, details);
+    } else {
+      problems_.addAt("endpoint", in.endpoint_name(), in.endpoint_name().empty() ? "is missing" : "named endpoints are not supported",
+                      "endpoint");
+    }
+    static const EndpointDetails none;
+    if (details != none) out.details = shared(std::move(details));
     return out;
   }
-  const auto at = problems.field("endpoint");
-  const pb::Endpoint& endpoint = in.endpoint();
-  out.hostname = endpoint.hostname();
-  {
-    const auto inner = problems.field("address");
-    parseAddress(endpoint.address(), names, out, problems);
+
+ private:
+  static void readMetadata(const core::Metadata& in, EndpointDetails& out) {
+    out.metadata = stableBytes(in);
+    if (const auto* key = lbValue(in, "hash_key")) out.hash_key = key->string_value();
+    if (const auto* canary = lbValue(in, "canary")) out.canary = canary->bool_value();
   }
-  if (endpoint.has_health_check_config()) {
-    const auto inner = problems.field("health_check_config");
-    const pb::Endpoint::HealthCheckConfig& check = endpoint.health_check_config();
-    if (check.port_value() > 65535) problems.addAt("port_value", absl::StrCat(check.port_value()), "is no port", "0 to 65535");
-    out.check_port = static_cast<uint16_t>(check.port_value());
-    out.check_hostname = check.hostname();
-    out.check_disabled = check.disable_active_health_check();
-    if (check.has_address()) problems.addAt("address", {}, "is not supported: another server would be asked", "port_value");
+
+  void readEndpoint(const pb::Endpoint& in, EndpointSpec& out, EndpointDetails& details) {
+    const auto at = problems_.field("endpoint");
+    details.hostname = in.hostname();
+    {
+      const auto inner = problems_.field("address");
+      parseAddress(in.address(), names_, out, details.name, problems_);
+    }
+    if (!in.has_health_check_config()) return;
+    const auto inner = problems_.field("health_check_config");
+    const pb::Endpoint::HealthCheckConfig& check = in.health_check_config();
+    if (check.port_value() > 65535) problems_.addAt("port_value", absl::StrCat(check.port_value()), "is no port", "0 to 65535");
+    details.check_port = static_cast<uint16_t>(check.port_value());
+    details.check_hostname = check.hostname();
+    details.check_disabled = check.disable_active_health_check();
+    if (check.has_address()) problems_.addAt("address", {}, "is not supported: another server would be asked", "port_value");
   }
-  return out;
-}
+
+  std::shared_ptr<const EndpointDetails> shared(EndpointDetails details) {
+    if (last_ != nullptr && *last_ == details) return last_;
+    std::string key = absl::StrCat(details.name, "\n", details.hostname, "\n", details.check_hostname, "\n", details.check_port,
+                                   details.check_disabled ? "-" : "+", details.metadata);
+    auto& known = known_[std::move(key)];
+    if (known == nullptr || *known != details) known = std::make_shared<const EndpointDetails>(std::move(details));
+    return last_ = known;
+  }
+
+  const Names names_;
+  Problems& problems_;
+  std::shared_ptr<const EndpointDetails> last_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const EndpointDetails>> known_;
+};
 
 }  // namespace
 
@@ -119,6 +160,7 @@ EndpointsSpec parseEndpoints(const pb::ClusterLoadAssignment& in, Names names, P
     const auto at = problems.field("policy");
     problems.addAt("drop_overloads", {}, "is not supported yet: too much traffic would pass");
   }
+  EndpointParser parser(names, problems);
   std::vector<bool> used;
   for (int i = 0; i < in.endpoints_size(); ++i) {
     const auto at = problems.element("endpoints", static_cast<size_t>(i));
@@ -143,7 +185,7 @@ EndpointsSpec parseEndpoints(const pb::ClusterLoadAssignment& in, Names names, P
     to.endpoints.reserve(static_cast<size_t>(endpoints.size()));
     for (int e = 0; e < endpoints.size(); ++e) {
       const auto inner = problems.element(listed ? "load_balancer_endpoints.lb_endpoints" : "lb_endpoints", static_cast<size_t>(e));
-      to.endpoints.push_back(parseEndpoint(endpoints[e], names, problems));
+      to.endpoints.push_back(parser.parse(endpoints[e]));
     }
   }
   for (size_t i = 0; i < used.size(); ++i) {

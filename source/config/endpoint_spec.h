@@ -1,8 +1,10 @@
-// The endpoints of one cluster as a value: endpoint.v3.ClusterLoadAssignment, checked.
+// The endpoints of one cluster as a value: endpoint.v3.ClusterLoadAssignment, checked. Small, since a cluster may have tens of
+// thousands: what few endpoints have, and what many have in common, stands behind a pointer.
 // Thread: any (immutable once parsed). Equality is "nothing changed".
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,18 +14,34 @@ namespace outrider::config {
 
 enum class HealthStatus : uint8_t { kUnknown, kHealthy, kUnhealthy, kDraining, kTimeout, kDegraded };
 
-struct EndpointSpec {
-  base::Address address;  // invalid for a name that DNS resolves
-  std::string name;       // address as written: an IP, a DNS name, a path
-  uint16_t port = 0;
+// Endpoints of one assignment with equal details share them.
+struct EndpointDetails {
+  std::string name;      // what DNS resolves; empty: the address is known
   std::string hostname;  // Endpoint.hostname: auto_host_rewrite, health checks
-  HealthStatus health = HealthStatus::kUnknown;
-  uint32_t weight = 1;
-  std::string metadata;     // core.Metadata, deterministic wire form
-  uint16_t check_port = 0;  // HealthCheckConfig.port_value; 0: as the endpoint's
+  std::string metadata;  // core.Metadata, deterministic wire form
+  std::string hash_key;  // its envoy.lb/hash_key: stands for the endpoint in consistent hashing
   std::string check_hostname;
+  uint16_t check_port = 0;      // HealthCheckConfig.port_value; 0: as the endpoint's
   bool check_disabled = false;  // HealthCheckConfig.disable_active_health_check
-  bool operator==(const EndpointSpec&) const = default;
+  bool canary = false;          // the metadata's envoy.lb/canary
+  bool operator==(const EndpointDetails&) const = default;
+};
+
+struct EndpointSpec {
+  base::Address address;                           // invalid for a name that DNS resolves
+  std::shared_ptr<const EndpointDetails> details;  // null: none of them
+  uint32_t weight = 1;
+  uint16_t port = 0;
+  HealthStatus health = HealthStatus::kUnknown;
+
+  const EndpointDetails& more() const {
+    static const EndpointDetails none;
+    return details == nullptr ? none : *details;
+  }
+  bool operator==(const EndpointSpec& other) const {
+    return address == other.address && weight == other.weight && port == other.port && health == other.health &&
+           (details == other.details || more() == other.more());
+  }
 };
 
 struct LocalityEndpoints {

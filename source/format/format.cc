@@ -338,11 +338,13 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kRouteName: return info.route != nullptr && put(info.route->name, out);
     case Operator::kUpstreamCluster: return info.cluster != nullptr && put(info.cluster->observability_name, out);
     case Operator::kUpstreamClusterRaw: return info.cluster != nullptr && put(info.cluster->name, out);
-    case Operator::kUpstreamHost: return info.host != nullptr && put(info.host->address_text, out);
+    case Operator::kUpstreamHost: return info.host != nullptr && putAddress(info.host->address, Part::kAll, out);
     case Operator::kUpstreamHostName:
-      return info.host != nullptr && put(info.host->hostname.empty() ? info.host->address_text : info.host->hostname, out);
+      return info.host != nullptr &&
+             (info.host->hostname().empty() ? putAddress(info.host->address, Part::kAll, out) : put(info.host->hostname(), out));
     case Operator::kUpstreamHostNameWithoutPort:
-      return info.host != nullptr && put(withoutPort(info.host->hostname.empty() ? info.host->address_text : info.host->hostname), out);
+      return info.host != nullptr &&
+             (info.host->hostname().empty() ? putAddress(info.host->address, Part::kIp, out) : put(withoutPort(info.host->hostname()), out));
     case Operator::kUpstreamRemote: return putAddress(hostOf(), Part::kAll, out);
     case Operator::kUpstreamRemoteIp: return putAddress(hostOf(), Part::kIp, out);
     case Operator::kUpstreamRemotePort: return putAddress(hostOf(), Part::kPort, out);

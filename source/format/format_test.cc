@@ -56,7 +56,7 @@ TEST_F(FormatTest, TheDefaultLineIsEnvoysByteForByte) {
   info_.bytes_sent = 5;
   info_.end = info_.start + 7 * base::kMilli;
   stream::HostInfo host;
-  host.address_text = "127.0.0.1:80";
+  host.address = *base::Address::parseIp("127.0.0.1", 80);
   info_.host = &host;
   request_.headers.add("user-agent", "curl/8");
   EXPECT_EQ(print(defaultAccessLogFormat()),
@@ -230,7 +230,6 @@ TEST_F(FormatTest, EachUniqueIdIsAnother) {
 TEST_F(FormatTest, TheUpstreamsAddressIsOnlyThereWithAConnection) {
   stream::HostInfo host;
   host.address = *base::Address::parseIp("10.0.0.1", 80);
-  host.address_text = "10.0.0.1:80";
   info_.host = &host;
   EXPECT_EQ(print("%UPSTREAM_HOST% %UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_REMOTE_PORT%"), "10.0.0.1:80 - -");
   info_.upstream_local = *base::Address::parseIp("10.0.0.2", 999);

@@ -252,8 +252,8 @@ void Router::startAttempt() {
   }
   stream_.info().host = host;
   retry_.tried(*host);
-  if (route_->forward().auto_host_rewrite && !host->hostname.empty()) {
-    route_->rewriteHost(*head_, host->hostname, !config_.suppress_envoy_headers);
+  if (route_->forward().auto_host_rewrite && !host->hostname().empty()) {
+    route_->rewriteHost(*head_, host->hostname(), !config_.suppress_envoy_headers);
   }
   attempt_->start(*head_, attempts_ == 1 ? request_ended_ : ended_with_head);
   if (attempts_ > 1 && !ended_with_head) {

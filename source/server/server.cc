@@ -235,7 +235,7 @@ xds::Dialed Server::dial(std::string_view cluster) {
   }
   out.connection = std::make_unique<net::Connection>(loop_, fd, std::move(transport), base::Address(), host->address);
   out.connect_timeout = part.spec->connect_timeout;
-  out.pin = std::make_shared<std::shared_ptr<const upstream::Host>>(host->shared_from_this());
+  out.pin = std::make_shared<upstream::HostRef>(host);
   return out;
 }
 

@@ -24,11 +24,20 @@ struct ClusterInfo {
   std::string name;
   std::string observability_name;  // alt_stat_name, else name
 };
+// What hosts have in common, or most have not.
+struct HostTexts {
+  std::string hostname;  // of the endpoint, may be empty
+  std::string region, zone, sub_zone;
+};
 struct HostInfo {
   base::Address address;
-  std::string hostname;      // of the endpoint, may be empty
-  std::string address_text;  // address.str(), printed once
-  std::string region, zone, sub_zone;
+  std::shared_ptr<const HostTexts> texts;  // null: all are empty
+
+  const HostTexts& said() const {
+    static const HostTexts none;
+    return texts == nullptr ? none : *texts;
+  }
+  const std::string& hostname() const { return said().hostname; }
 };
 struct ListenerInfo {
   std::string name;

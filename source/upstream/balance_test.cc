@@ -17,8 +17,9 @@ struct Row {
 std::unique_ptr<HostSet> setOf(const std::vector<Row>& rows, HostSetPolicy policy = {}, std::vector<uint32_t> localities = {}) {
   std::vector<Member> members;
   for (size_t i = 0; i < rows.size(); ++i) {
-    auto host = std::make_shared<Host>();
-    host->hostname = std::to_string(i);
+    auto details = std::make_shared<HostDetails>();
+    details->hostname = std::to_string(i);
+    const HostRef host(new Host(base::Address(), details));
     host->load.health = rows[i].flags;
     members.push_back({host, rows[i].priority, rows[i].weight, rows[i].locality});
   }
@@ -39,7 +40,7 @@ std::map<std::string, int> draw(const HostSet& set, int times, lb::PickPolicy po
     bool panic = false;
     const uint64_t a = next(), b = next();
     const Host* host = lb::pick(set, policy, {}, a, b, panic);
-    out[host == nullptr ? "none" : host->hostname]++;
+    out[host == nullptr ? "none" : host->hostname()]++;
     if (panicked != nullptr) *panicked |= panic;
   }
   return out;
@@ -77,7 +78,7 @@ std::vector<std::string> owners(const HostSet& set, int keys) {
     lb::LbContext context;
     context.hash = base::xxHash64("key" + std::to_string(i));
     bool panic = false;
-    out.push_back(lb::pick(set, {config::LbKind::kHash, 2}, context, 1, 2, panic)->hostname);
+    out.push_back(lb::pick(set, {config::LbKind::kHash, 2}, context, 1, 2, panic)->hostname());
   }
   return out;
 }

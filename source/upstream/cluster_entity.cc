@@ -36,33 +36,11 @@ struct AddressEqual {
   bool operator()(const base::Address* a, const base::Address* b) const { return *a == *b; }
 };
 
-bool hasCheck(const config::EndpointSpec& endpoint) {
-  return endpoint.check_port != 0 || endpoint.check_disabled || !endpoint.check_hostname.empty();
-}
-
 // Is the object of the old host good for the new endpoint? Weight, priority and health are not part of it.
 bool sameHost(const Host& host, const config::LocalityEndpoints& locality, const config::EndpointSpec& endpoint) {
-  return host.hostname == endpoint.hostname && host.metadata == endpoint.metadata && host.region == locality.region &&
-         host.zone == locality.zone && host.sub_zone == locality.sub_zone &&
-         (host.check == nullptr ? !hasCheck(endpoint)
-                                : host.check->port == endpoint.check_port && host.check->hostname == endpoint.check_hostname &&
-                                      host.check->disabled == endpoint.check_disabled);
-}
-
-std::shared_ptr<Host> makeHost(const config::LocalityEndpoints& locality, const config::EndpointSpec& endpoint,
-                               const base::Address& address) {
-  auto host = std::make_shared<Host>();
-  host->address = address;
-  host->address_text = address.str();
-  host->hostname = endpoint.hostname;
-  host->region = locality.region;
-  host->zone = locality.zone;
-  host->sub_zone = locality.sub_zone;
-  host->metadata = endpoint.metadata;
-  if (hasCheck(endpoint)) {
-    host->check = std::make_unique<const HostCheck>(HostCheck{endpoint.check_hostname, endpoint.check_port, endpoint.check_disabled});
-  }
-  return host;
+  const stream::HostTexts& texts = host.said();
+  return (&host.details() == endpoint.details.get() || host.details() == endpoint.more()) && texts.region == locality.region &&
+         texts.zone == locality.zone && texts.sub_zone == locality.sub_zone;
 }
 
 const EndpointsRef& noEndpoints() {
@@ -147,7 +125,7 @@ void ClusterEntity::resolveNames() {
     for (size_t e = 0; e < locality.endpoints.size(); ++e) {
       if (locality.endpoints[e].address.valid()) continue;
       auto name = std::make_unique<Name>();
-      name->query = std::make_unique<dns::Query>(*resolver_, *this, locality.endpoints[e].name);
+      name->query = std::make_unique<dns::Query>(*resolver_, *this, locality.endpoints[e].more().name);
       names_.push_back(std::move(name));
     }
   }
@@ -248,6 +226,20 @@ void ClusterEntity::matchAll(std::vector<Wanted>& wanted, const std::vector<Entr
   }
 }
 
+// Hosts made in one go share what they have in common.
+std::shared_ptr<const HostDetails> ClusterEntity::detailsOf(const config::LocalityEndpoints& locality,
+                                                            const config::EndpointSpec& endpoint) {
+  auto& made = details_[{&locality, endpoint.details.get()}];
+  if (made != nullptr) return made;
+  auto out = std::make_shared<HostDetails>();
+  out->hostname = endpoint.more().hostname;
+  out->region = locality.region;
+  out->zone = locality.zone;
+  out->sub_zone = locality.sub_zone;
+  out->endpoint = endpoint.details;
+  return made = std::move(out);
+}
+
 // `before`: the entry of the same address, if any (its host is null else); `taken_over`: of the version before.
 ClusterEntity::Entry ClusterEntity::entryOf(const Wanted& wanted, Entry before, bool taken_over) {
   const config::EndpointSpec& endpoint = *wanted.endpoint;
@@ -259,7 +251,7 @@ ClusterEntity::Entry ClusterEntity::entryOf(const Wanted& wanted, Entry before, 
   entry.locality = wanted.locality;
   if (entry.host == nullptr || taken_over || !sameHost(*entry.host, *wanted.in, endpoint)) {
     const bool fresh = entry.host == nullptr;
-    std::shared_ptr<Host> host = taken_over ? std::move(entry.host) : makeHost(*wanted.in, endpoint, *wanted.address);
+    HostRef host = taken_over ? std::move(entry.host) : HostRef(new Host(*wanted.address, detailsOf(*wanted.in, endpoint)));
     bool healthy = taken_over && !host->has(HealthFlag::kFailedActive);
     if (entry.host != nullptr) {
       // The same server under a new description: what its checks found still holds.
@@ -268,14 +260,14 @@ ClusterEntity::Entry ClusterEntity::entryOf(const Wanted& wanted, Entry before, 
       if (entry.checker != nullptr && !entry.checker->firstDone()) --unchecked_;
       entry.checker.reset();
       removed_.push_back(std::move(entry.host));
-    } else if (checked() && !endpoint.check_disabled && !taken_over) {
+    } else if (checked() && !endpoint.more().check_disabled && !taken_over) {
       host->load.health.fetch_or(bit(HealthFlag::kFailedActive), std::memory_order_relaxed);
       if (spec().ignore_new_hosts_until_first_check) {
         host->load.health.fetch_or(bit(HealthFlag::kPendingActive), std::memory_order_relaxed);
       }
     }
     entry.host = std::move(host);
-    if (checked() && !endpoint.check_disabled) {
+    if (checked() && !endpoint.more().check_disabled) {
       entry.checker = std::make_unique<health::Checker>(loop_, *part_, spec().health_checks[0], *entry.host, health_stats_, *this, healthy);
       if (fresh && first_round_) ++unchecked_;
       entry.checker->start();
@@ -325,6 +317,7 @@ void ClusterEntity::refreshHosts() {
     if (each.address == nullptr) continue;
     entries_.push_back(each.had == kNew ? entryOf(each, {}, false) : entryOf(each, std::move(old[each.had]), inherited));
   }
+  details_ = {};
   bool changed = false;
   if (inherited) old.clear();
   for (Entry& entry : old) {
@@ -369,7 +362,7 @@ void ClusterEntity::onChecked(health::Checker& checker, const Host& host, bool h
   if (flags == before) return;
   entry.host->load.health.store(flags, std::memory_order_relaxed);
   if (!healthy && (before & bit(HealthFlag::kFailedActive)) == 0) {
-    OUTRIDER_LOG(kInfo, kHealth, "cluster %s: host %s is unhealthy", part_->name.c_str(), host.address_text.c_str());
+    OUTRIDER_LOG(kInfo, kHealth, "cluster %s: host %s is unhealthy", part_->name.c_str(), host.address.str().c_str());
     if (spec().close_on_health_failure) failed_.push_back(entry.host);
   }
   mark();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "source/event/loop.h"
 #include "source/upstream/cluster_part.h"
 #include "source/upstream/dns/resolver.h"
@@ -67,7 +68,7 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
 
  private:
   struct Entry {
-    std::shared_ptr<Host> host;
+    HostRef host;
     std::unique_ptr<health::Checker> checker;
     uint32_t weight = 1, locality = 0;
     uint8_t priority = 0;
@@ -92,6 +93,7 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   static void match(std::vector<Wanted>& wanted, const std::vector<Entry>& old);
   static void matchAll(std::vector<Wanted>& wanted, const std::vector<Entry>& old);
   void numberChecks();
+  std::shared_ptr<const HostDetails> detailsOf(const config::LocalityEndpoints& locality, const config::EndpointSpec& endpoint);
   Entry entryOf(const Wanted& wanted, Entry before, bool taken_over);
   void mark();
   bool checked() const { return !spec().health_checks.empty(); }
@@ -104,6 +106,8 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   const ClusterPartRef part_;
   EndpointsRef endpoints_;
   std::vector<uint32_t> locality_weights_;
+  // While hosts are made; by their locality's place and their endpoint's details.
+  absl::flat_hash_map<std::pair<const void*, const void*>, std::shared_ptr<const HostDetails>> details_;
   std::vector<Entry> entries_;    // in the endpoints' order, then those that leave; no address twice
   std::vector<Entry> inherited_;  // hosts of the version before, until the first endpoints are known
   std::unique_ptr<dns::Resolver> resolver_;

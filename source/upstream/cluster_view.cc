@@ -34,7 +34,7 @@ HostPool& Cluster::poolFor(const Host& host, http::Protocol downstream) {
     case config::UpstreamProtocol::kAuto: protocol = PoolProtocol::kAuto; break;
   }
   base::LocalRef<HostPool>& slot = pools_[Key{&host, protocol}];
-  if (!slot) slot = base::LocalRef<HostPool>(new HostPool(*this, host.shared_from_this(), protocol));
+  if (!slot) slot = base::LocalRef<HostPool>(new HostPool(*this, HostRef(&host), protocol));
   return *slot;
 }
 

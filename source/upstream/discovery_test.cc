@@ -189,7 +189,7 @@ TEST(Eds, AChangedClusterTakesOverWhatIsKnownOfItsEndpoints) {
   // The next answer is for both, once.
   world.manager.updateEndpoints("a", shared(endpointsAt({addressOf(2)})));
   world.manager.flush();
-  EXPECT_EQ(world.cluster("a").hosts()->hosts.at(0)->address_text, "10.0.0.1:2");
+  EXPECT_EQ(world.cluster("a").hosts()->hosts.at(0)->address.str(), "10.0.0.1:2");
 }
 
 TEST(Eds, NamesAreAskedForAsLongAsAClusterWantsThem) {
@@ -482,7 +482,9 @@ std::shared_ptr<config::ClusterSpec> dnsSpec(DnsPeer& dns, config::Discovery dis
   auto spec = World::spec("a", {});
   spec->discovery = discovery;
   config::EndpointSpec endpoint;
-  endpoint.name = "service.test";
+  auto details = std::make_shared<config::EndpointDetails>();
+  details->name = "service.test";
+  endpoint.details = details;
   endpoint.port = 80;
   spec->endpoints.localities[0].endpoints.push_back(endpoint);
   spec->dns.resolvers.push_back(dns.address);
@@ -501,7 +503,7 @@ TEST(StrictDns, FollowsTheAddressesOfAName) {
   ASSERT_TRUE(world.until([&] { return world.view.find("a") != nullptr; }));
   ASSERT_EQ(world.cluster("a").hosts()->hosts.size(), 2u);
   const HostRef first = world.cluster("a").hosts()->hosts[0];
-  EXPECT_EQ(first->address_text, "127.0.0.1:80");
+  EXPECT_EQ(first->address.str(), "127.0.0.1:80");
   dns.addresses = "\1\3\4";
   ASSERT_TRUE(world.until([&] { return world.cluster("a").hosts()->hosts.size() == 3; }));
   EXPECT_EQ(world.cluster("a").hosts()->hosts[0], first);

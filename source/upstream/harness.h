@@ -106,7 +106,6 @@ class Peer final : public event::IoHandler {
 inline config::EndpointSpec endpointAt(const base::Address& address) {
   config::EndpointSpec out;
   out.address = address;
-  out.name = address.ip();
   out.port = address.port();
   return out;
 }

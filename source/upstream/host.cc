@@ -1,6 +1,24 @@
 #include "source/upstream/host.h"
 
+#include "source/base/check.h"
+#include "source/base/shared/slabs.h"
+
 namespace outrider::upstream {
+namespace {
+
+auto& slabs() {
+  static auto& all = *new base::shared::Slabs<sizeof(Host), alignof(Host)>();
+  return all;
+}
+
+}  // namespace
+
+void* Host::operator new(size_t size) {
+  OUTRIDER_CHECK(size == sizeof(Host));
+  return slabs().take();
+}
+
+void Host::operator delete(void* host) { slabs().give(host); }
 
 std::string healthText(uint32_t flags) {
   struct Name {

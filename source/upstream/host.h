@@ -1,6 +1,6 @@
 // One upstream address with what is known of it: stable across config updates, shared by all workers.
-// Thread: the fields are constant after construction except `load` (atomics). Lifetime: shared; host sets, pools and streams'
-// clusters keep it. Made and destroyed on main.
+// Thread: the fields are constant after construction except the atomics. Lifetime: shared; host sets, pools and streams'
+// clusters keep it. Made on main.
 #pragma once
 
 #include <atomic>
@@ -9,6 +9,8 @@
 #include <string>
 
 #include "source/base/shared/host_load.h"
+#include "source/base/shared/ref.h"
+#include "source/config/endpoint_spec.h"
 #include "source/stream/stream_info.h"
 
 namespace outrider::upstream {
@@ -44,28 +46,45 @@ struct HostStats {
   std::atomic<uint64_t> cx_total{0}, cx_connect_fail{0}, rq_total{0}, rq_success{0}, rq_error{0}, rq_timeout{0};
 };
 
-// How a host's checks differ from its cluster's: endpoint.v3.Endpoint.HealthCheckConfig.
-struct HostCheck {
-  std::string hostname;
-  uint16_t port = 0;  // 0: the endpoint's own
-  bool disabled = false;
+struct HostDetails final : stream::HostTexts {
+  std::shared_ptr<const config::EndpointDetails> endpoint;
 };
 
-// What all have comes first, and what is written for every request ends it, on a line of its own. State that few hosts have belongs
-// behind a pointer, as `check` is.
-struct Host final : stream::HostInfo, std::enable_shared_from_this<Host> {
-  // Constant after construction.
-  std::string metadata;                    // core.Metadata, wire form
-  std::unique_ptr<const HostCheck> check;  // null: as the cluster says
+// What all have comes first, and what is written for every request ends it, on a line of its own. State that few hosts have, and
+// what many have in common, belongs behind a pointer.
+struct Host final : stream::HostInfo {
+  Host() = default;
+  Host(const base::Address& at, std::shared_ptr<const HostDetails> details) : HostInfo{at, std::move(details)} {}
+
+  // Of its endpoint: metadata, and how its checks differ from its cluster's.
+  const config::EndpointDetails& details() const {
+    static const config::EndpointDetails none;
+    const auto* known = static_cast<const HostDetails*>(texts.get());
+    return known == nullptr || known->endpoint == nullptr ? none : *known->endpoint;
+  }
+
   // Any thread.
   mutable std::atomic<uint32_t> weight{1};  // as the latest assignment says, for who looks; balancers have theirs in the host set
+  void ref() const { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void unref() const {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+ private:
+  mutable std::atomic<uint32_t> refs_{0};
+
+ public:
   alignas(64) mutable base::shared::HostLoad load;
   mutable HostStats stats;
 
   Health health() const { return healthOf(load.health.load(std::memory_order_relaxed)); }
   bool has(HealthFlag flag) const { return (load.health.load(std::memory_order_relaxed) & bit(flag)) != 0; }
-};
 
-using HostRef = std::shared_ptr<const Host>;
+  static void* operator new(size_t size);
+  static void operator delete(void* host);
+};
+static_assert(sizeof(Host) == 128);
+
+using HostRef = base::shared::Ref<const Host>;
 
 }  // namespace outrider::upstream

@@ -74,6 +74,11 @@ Candidates candidatesOf(const Level& level, std::vector<const Member*> Group::*p
   return out;
 }
 
+std::string keyOf(const Host& host, bool by_name) {
+  if (!host.details().hash_key.empty()) return host.details().hash_key;
+  return by_name && !host.hostname().empty() ? host.hostname() : host.address.str();
+}
+
 // All hosts of `pick`, each with its share of the traffic: of its locality's, where localities are weighted.
 std::vector<lb::HashTable::Entry> sharesOf(const Level& level, std::vector<const Member*> Group::*pick, const HostSetPolicy& policy) {
   std::vector<lb::HashTable::Entry> out;
@@ -93,9 +98,8 @@ std::vector<lb::HashTable::Entry> sharesOf(const Level& level, std::vector<const
     const uint64_t among = localities == 0 ? total : sum(group.*pick, 0);
     for (const Member* member : group.*pick) {
       const Host& host = *member->host;
-      const bool by_name = policy.hash->use_hostname && !host.hostname.empty();
       // In this order of the operations: tables depend on the last bit.
-      out.push_back({&host, by_name ? host.hostname : host.address_text, member->weight * locality / static_cast<double>(among)});
+      out.push_back({&host, keyOf(host, policy.hash->use_hostname), member->weight * locality / static_cast<double>(among)});
     }
   }
   return out;

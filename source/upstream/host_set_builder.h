@@ -19,9 +19,9 @@ struct Member {
 
 struct HostSetPolicy {
   bool locality_weighted = false;
-  double panic_threshold = 50;            // percent
-  uint32_t overprovisioning = 140;        // percent
-  bool weighted_priority_health = false;  // health of a priority counts weights, not hosts
+  double panic_threshold = 50;               // percent
+  uint32_t overprovisioning = 140;           // percent
+  bool weighted_priority_health = false;     // health of a priority counts weights, not hosts
   const config::HashLbSpec* hash = nullptr;  // of a hashing policy
 };
 

@@ -157,7 +157,7 @@ TEST(Connecting, ReachesUnixSockets) {
   Call call(world, "a");
   ASSERT_TRUE(world.until([&] { return call.done(); }));
   EXPECT_EQ(call.body(), "over a path");
-  EXPECT_EQ(world.cluster("a").hosts()->hosts[0]->address_text, socket);
+  EXPECT_EQ(world.cluster("a").hosts()->hosts[0]->address.str(), socket);
   ::unlink(socket.c_str());
   ::rmdir(path.c_str());
 }

@@ -6,8 +6,9 @@ std::unique_ptr<net::Transport> TlsTransportSource::make(const TransportArgs& ar
   const config::UpstreamTlsSpec& spec = context_->spec();
   tls::ClientArgs out;
   out.sni = args.sni;
-  if (out.sni.empty() && spec.auto_host_sni && args.host != nullptr) out.sni = args.host->hostname;
-  if (args.host != nullptr) out.peer = args.host->address_text;
+  if (out.sni.empty() && spec.auto_host_sni && args.host != nullptr) out.sni = args.host->hostname();
+  char peer[base::Address::kTextSize];
+  if (args.host != nullptr) out.peer = {peer, args.host->address.print(peer)};
   // What the cluster says it offers wins over what a pool would like.
   std::string alpn;
   if (spec.common.alpn.empty()) {

@@ -45,7 +45,7 @@ TcpLease::Taken TcpLease::take(Cluster& cluster, TcpLeaseOwner& owner, const lb:
     stats.inc(ClusterStat::kUpstreamCxNoneHealthy);
     return refuse(Refusal::kNoHost);
   }
-  out.host = host->shared_from_this();
+  out.host = HostRef(host);
   TransportArgs args;
   args.host = host;
   std::unique_ptr<net::Connection> connection = makeConnection(cluster.loop(), *part, args, out.failure);

@@ -44,8 +44,7 @@ class Session final : public net::ConnectionSink, public http::ClientCodecSink, 
     head->method = spec.method;
     head->path = spec.path;
     head->scheme = checker_.part_.transport != nullptr && checker_.part_.transport->secure() ? "https" : "http";
-    const HostCheck* own = checker_.host_.check.get();
-    const std::string_view per_host = own == nullptr ? std::string_view() : own->hostname;
+    const std::string_view per_host = checker_.host_.details().check_hostname;
     head->authority = !per_host.empty() ? per_host : !spec.host.empty() ? std::string_view(spec.host) : checker_.part_.name;
     head->headers.add("user-agent", "Envoy/HC");
     for (const auto& [name, value] : spec.headers_to_add) head->headers.add(name, value);
@@ -220,7 +219,7 @@ void Checker::check() {
   }
   session_.reset();
   base::Address to = host_.address;
-  if (host_.check != nullptr && host_.check->port != 0) to = to.withPort(host_.check->port);
+  if (host_.details().check_port != 0) to = to.withPort(host_.details().check_port);
   std::unique_ptr<net::Transport> transport;
   if (part_.transport == nullptr) {
     transport = net::makePlainTransport();

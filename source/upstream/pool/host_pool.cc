@@ -183,7 +183,7 @@ void PoolConnection::onClosed(net::CloseReason reason) {
 
 // ---- the pool ----
 
-HostPool::HostPool(Cluster& cluster, std::shared_ptr<const Host> host, PoolProtocol protocol)
+HostPool::HostPool(Cluster& cluster, HostRef host, PoolProtocol protocol)
     : cluster_(&cluster),
       host_(std::move(host)),
       protocol_(protocol),

@@ -73,7 +73,7 @@ class PoolConnection final : public net::ConnectionSink,
 
 class HostPool final {
  public:
-  HostPool(Cluster& cluster, std::shared_ptr<const Host> host, PoolProtocol protocol);
+  HostPool(Cluster& cluster, HostRef host, PoolProtocol protocol);
   void ref() { ++refs_; }
   void unref() {
     if (--refs_ == 0) delete this;
@@ -107,7 +107,7 @@ class HostPool final {
   uint32_t wanted() const;  // connections that waiting attempts ask for
 
   base::LocalRef<Cluster> cluster_;
-  const std::shared_ptr<const Host> host_;
+  const HostRef host_;
   const PoolProtocol protocol_;
   event::Loop& loop_;
   event::Deferred work_;

@@ -160,9 +160,7 @@ class PickHost final : public Operation {
   PickHost() {
     std::vector<upstream::Member> members;
     for (int i = 0; i < 10; ++i) {
-      auto host = std::make_shared<upstream::Host>();
-      host->hostname = std::to_string(i);
-      members.push_back({host, 0, 1, 0});
+      members.push_back({upstream::HostRef(new upstream::Host()), 0, 1, 0});
     }
     set_ = upstream::buildHostSet(members, {}, {}, std::make_shared<upstream::LbShared>());
   }
@@ -211,7 +209,7 @@ class LogLine final : public Operation {
     info_.has_protocol = true;
     info_.response_code = 200;
     info_.bytes_sent = 1024;
-    host_.address_text = "127.0.0.1:80";
+    host_.address = *base::Address::parseIp("127.0.0.1", 80);
     info_.host = &host_;
     base::Buffer in;
     http::h1::Counters counters;

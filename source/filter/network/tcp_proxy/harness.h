@@ -89,7 +89,7 @@ class MemoryLog final : public accesslog::AccessLog {
  public:
   void log(const accesslog::Entry& entry) const override {
     lines.push_back(entry.info.flags.str() + " " + std::to_string(entry.info.bytes_received) + " " + std::to_string(entry.info.bytes_sent) +
-                    " " + (entry.info.host != nullptr ? entry.info.host->address_text : "-") + " " +
+                    " " + (entry.info.host != nullptr ? entry.info.host->address.str() : "-") + " " +
                     std::string(entry.info.connection->termination_details));
   }
   mutable std::vector<std::string> lines;
