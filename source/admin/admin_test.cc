@@ -5,12 +5,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <map>
+#include <random>
+
 #include "envoy/admin/v3/config_dump.pb.h"
 #include "envoy/admin/v3/server_info.pb.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
+#include "envoy/config/cluster/v3/cluster.pb.h"
 #include "source/admin/dump_mask.h"
 #include "source/admin/endpoint.h"
 #include "source/admin/json_writer.h"
+#include "source/admin/process_memory.h"
+#include "source/admin/sorted_names.h"
 #include "source/base/log.h"
 #include "source/config/json_print.h"
 
@@ -58,6 +65,7 @@ class World {
   envoy::config::bootstrap::v3::Bootstrap bootstrap;
   std::string_view state = "LIVE";
   std::vector<std::string> done;
+  std::map<std::string, std::shared_ptr<const std::string>> resources;  // of every type
   std::vector<std::string> unsupported{"bootstrap: stats_sinks"};
   Endpoint endpoint;
 
@@ -70,7 +78,15 @@ class World {
     out.refresh = [] {};
     out.unsupported = [this]() -> const std::vector<std::string>& { return unsupported; };
     out.defaults = [] { return std::string("none\n"); };
-    out.resources = [](std::string_view, const std::function<void(const config::ResourceView&)>&) {};
+    out.resource_names = [this](std::string_view, const std::function<void(std::string_view)>& fn) {
+      for (const auto& [name, bytes] : resources) fn(name);
+    };
+    out.resource = [this](std::string_view, const std::string& name, const std::function<void(const config::ResourceView&)>& fn) {
+      const auto at = resources.find(name);
+      if (at == resources.end()) return;
+      const config::ResourceView::Version accepted{at->second, "v", 0};
+      fn({name, &accepted, nullptr, nullptr, nullptr});
+    };
     out.version = [](std::string_view) { return std::string(); };
     out.listener_warms = [](const std::string&) { return false; };
     out.fail_health_check = [this](bool fail) { done.push_back(fail ? "fail" : "ok"); };
@@ -119,6 +135,59 @@ class Client {
   World& world_;
   const int fd_;
 };
+
+// ---- what keeps turns short ----
+
+// A millisecond has gone by every third time somebody looks.
+class HastyClock final : public base::Clock {
+ public:
+  base::Nanos mono() const override { return looks_++ * base::kMilli / 2; }
+  base::Nanos wall() const override { return 0; }
+
+ private:
+  mutable base::Nanos looks_ = 0;
+};
+
+TEST(SortedNames, AreSortedSomeAtATime) {
+  const HastyClock clock;
+  std::vector<std::string> expected;
+  for (int i = 0; i < 10'000; ++i) expected.push_back("cluster-" + std::to_string(i));
+  std::vector<std::string> mixed = expected;
+  std::shuffle(mixed.begin(), mixed.end(), std::mt19937(3));
+  std::sort(expected.begin(), expected.end());
+  SortedNames names;
+  for (const std::string& name : mixed) names.add(name);
+  for (int i = 0; i < 100; ++i) names.add(mixed[static_cast<size_t>(i)]);  // what two sources have
+  int turns = 1;
+  while (names.sort(Slice(clock))) ++turns;
+  EXPECT_GT(turns, 50) << "a turn had more than its share";
+  ASSERT_EQ(names.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) ASSERT_EQ(names[i], expected[i]);
+  EXPECT_FALSE(names.sort(Slice(clock)));
+}
+
+TEST(SortedNames, NoneAndOneAreInOrder) {
+  const HastyClock clock;
+  SortedNames names;
+  EXPECT_FALSE(names.sort(Slice(clock)));
+  SortedNames one;
+  one.add("a");
+  EXPECT_FALSE(one.sort(Slice(clock)));
+  EXPECT_EQ(one.size(), 1u);
+}
+
+TEST(ProcessMemory, IsWhatTheKernelCounts) {
+  const ProcessMemory some = ProcessMemory::of("765 445 416 5 0 123 0\n", 4096);
+  EXPECT_EQ(some.resident, 445u * 4096);
+  EXPECT_EQ(some.own, 29u * 4096);
+  EXPECT_EQ(some.reserved, 123u * 4096);
+  EXPECT_EQ(ProcessMemory::of("765 445", 4096).resident, 0u);
+  const ProcessMemory before = ProcessMemory::now();
+  EXPECT_GT(before.own, 0u);
+  EXPECT_GE(before.reserved, before.own / 2);
+  const std::vector<char> much(64 << 20, 'x');
+  EXPECT_GE(ProcessMemory::now().own, before.own + (32u << 20) + static_cast<unsigned>(much[0] != 'x'));
+}
 
 // ---- requests ----
 
@@ -368,6 +437,40 @@ TEST(ConfigDump, InPiecesReadsAsInOneGo) {
   whole.add_configs()->PackFrom(envoy::admin::v3::RoutesConfigDump());
   whole.add_configs()->PackFrom(envoy::admin::v3::SecretsConfigDump());
   EXPECT_EQ(world.page("/config_dump"), config::toJson(whole) + "\n");
+}
+
+TEST(ConfigDump, WhatAControlPlaneSentIsInOrderOfNames) {
+  World world;
+  for (const char* name : {"b", "c", "a"}) {
+    envoy::config::cluster::v3::Cluster cluster;
+    cluster.set_name(name);
+    world.resources[name] = std::make_shared<const std::string>(cluster.SerializeAsString());
+  }
+  const auto order = [](const std::string& page) {
+    std::string out;
+    for (size_t at = 0; (at = page.find("\"name\": \"", at)) != std::string::npos; ++at) out += page[at + 9];
+    return out;
+  };
+  EXPECT_EQ(order(world.page("/config_dump?resource=dynamic_active_clusters")), "abc");
+  EXPECT_EQ(order(world.page("/config_dump?resource=dynamic_active_clusters&mask=cluster.name&name_regex=[bc]")), "bc");
+  EXPECT_EQ(world.get("/config_dump?resource=dynamic_active_clusters&mask=cluster.nosuch").status, 400);
+  EXPECT_EQ(world.page("/config_dump?resource=dynamic_warming_clusters"), "{}\n");
+}
+
+TEST(ConfigDump, AMaskLeavesWholeListsOfThePartsThatHaveThem) {
+  World world;
+  world.bootstrap.mutable_static_resources()->add_clusters()->set_name("fixed");
+  world.resources["sent"] = std::make_shared<const std::string>();
+  envoy::admin::v3::ConfigDump expected;
+  envoy::admin::v3::ClustersConfigDump clusters;
+  auto& one = *clusters.add_static_clusters();
+  one.mutable_cluster()->PackFrom(world.bootstrap.static_resources().clusters(0));
+  one.mutable_last_updated();
+  expected.add_configs()->PackFrom(clusters);
+  EXPECT_EQ(world.page("/config_dump?mask=static_clusters"), config::toJson(expected) + "\n");
+  expected.Clear();
+  expected.add_configs()->PackFrom(envoy::admin::v3::ListenersConfigDump());
+  EXPECT_EQ(world.page("/config_dump?mask=static_listeners"), config::toJson(expected) + "\n");
 }
 
 TEST(ConfigDump, ResourcesMasksAndNames) {

@@ -1,11 +1,12 @@
 // /clusters: every cluster with its limits and its hosts.
-#include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "envoy/admin/v3/clusters.pb.h"
 #include "source/admin/address_wire.h"
 #include "source/admin/json_writer.h"
 #include "source/admin/page.h"
+#include "source/admin/sorted_names.h"
 #include "source/base/absl_compat.h"
 #include "source/config/json_print.h"
 #include "source/match/regex.h"
@@ -128,33 +129,34 @@ void printMessage(const std::string& name, const upstream::ClusterManager::View&
 
 class ClusterPieces final : public Pieces {
  public:
-  ClusterPieces(const Sources& sources, bool json, std::shared_ptr<const match::Regex> filter) : sources_(sources), json_(json) {
+  ClusterPieces(const Sources& sources, bool json, std::shared_ptr<const match::Regex> filter)
+      : sources_(sources), json_(json), filter_(std::move(filter)) {
     sources.clusters.forEach([&](const std::string& name, const upstream::ClusterManager::View& view) {
-      if (view.active != nullptr && (filter == nullptr || filter->partialMatch(name))) names_.push_back(name);
+      if (view.active != nullptr) names_.add(name);
     });
-    std::sort(names_.begin(), names_.end());
   }
 
   bool next(std::string& out) override {
-    if (json_ && at_ == 0) {
-      writer_.openObject(out);
-      if (!names_.empty()) writer_.openList("cluster_statuses", out);
-    }
+    const Slice slice(sources_);
+    if (names_.sort(slice)) return true;
+    if (json_ && !std::exchange(begun_, true)) writer_.openObject(out);
     const size_t end = out.size() + kPieceBytes;
-    for (; at_ < names_.size() && out.size() < end; ++at_) {
+    for (; at_ < names_.size() && out.size() < end && !slice.over(); ++at_) {
+      if (filter_ != nullptr && !filter_->partialMatch(names_[at_])) continue;
       const upstream::ClusterManager::View view = sources_.clusters.find(names_[at_]);
       if (view.active == nullptr) continue;  // went away meanwhile
       if (!json_) {
         printText(names_[at_], view, out);
         continue;
       }
+      if (!std::exchange(open_, true)) writer_.openList("cluster_statuses", out);
       envoy::admin::v3::ClusterStatus status;
       printMessage(names_[at_], view, status);
       writer_.element(config::toJson(status), out);
     }
     if (at_ < names_.size()) return true;
     if (json_) {
-      if (!names_.empty()) writer_.close(out);
+      if (open_) writer_.close(out);
       writer_.close(out);
       out += '\n';
     }
@@ -164,8 +166,10 @@ class ClusterPieces final : public Pieces {
  private:
   const Sources& sources_;
   const bool json_;
-  std::vector<std::string> names_;
+  const std::shared_ptr<const match::Regex> filter_;
+  SortedNames names_;
   size_t at_ = 0;
+  bool begun_ = false, open_ = false;
   JsonWriter writer_;
 };
 

@@ -54,6 +54,7 @@ Endpoint::Endpoint(Sources sources)
   addClusterPages(pages_, sources_);
   addListenerPages(pages_, sources_);
   addConfigDumpPages(pages_, sources_);
+  addInitDumpPage(pages_, sources_);
   pages_.push_back(
       {"/help", "print out list of admin commands", false, [this](const Request&) { return Answer::text(helpText(pages_)); }, {}});
   pages_.push_back({"/", "Admin home page", false, [this](const Request&) { return Answer{200, kHtml, homePage(pages_), nullptr}; }, {}});

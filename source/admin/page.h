@@ -34,5 +34,6 @@ void addStatsPages(Pages& pages, const Sources& sources);
 void addClusterPages(Pages& pages, const Sources& sources);
 void addListenerPages(Pages& pages, const Sources& sources);
 void addConfigDumpPages(Pages& pages, const Sources& sources);
+void addInitDumpPage(Pages& pages, const Sources& sources);
 
 }  // namespace outrider::admin

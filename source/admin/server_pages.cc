@@ -1,6 +1,4 @@
 // Pages about the process: its state, its version and flags, its memory, its logs, and the buttons that end or drain it.
-#include <malloc.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +7,7 @@
 #include "envoy/admin/v3/server_info.pb.h"
 #include "envoy/config/bootstrap/v3/bootstrap.pb.h"
 #include "source/admin/page.h"
+#include "source/admin/process_memory.h"
 #include "source/base/absl_compat.h"
 #include "source/base/log.h"
 #include "source/config/json_print.h"
@@ -33,12 +32,12 @@ Answer serverInfo(const Sources& sources) {
 }
 
 Answer memory() {
-  const auto used = ::mallinfo2();
+  const ProcessMemory used = ProcessMemory::now();
   envoy::admin::v3::Memory out;
-  out.set_allocated(used.uordblks + used.hblkhd);
-  out.set_heap_size(used.arena + used.hblkhd);
-  out.set_pageheap_free(used.fordblks);
-  out.set_total_physical_bytes(used.arena + used.hblkhd);
+  out.set_allocated(used.own);
+  out.set_heap_size(used.reserved);
+  out.set_pageheap_unmapped(used.reserved > used.own ? used.reserved - used.own : 0);
+  out.set_total_physical_bytes(used.resident);
   return Answer::json(config::toJson(out, {.zeros = true}) + "\n");
 }
 

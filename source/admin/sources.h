@@ -39,8 +39,11 @@ struct Sources {
   std::function<const std::vector<std::string>&()> unsupported;
   std::function<std::string()> defaults;  // the safe defaults in effect, a line each
 
-  // Of control planes: every resource of a type (by its URL), the version of the last response, and what is not served yet.
-  std::function<void(std::string_view type_url, const std::function<void(const config::ResourceView&)>& fn)> resources;
+  // Of control planes: the names of a type's resources (by its URL; in no order, some perhaps twice), what is known of one of them
+  // (from each source that has it), the version of the last response, and what is not served yet.
+  std::function<void(std::string_view type_url, const std::function<void(std::string_view name)>& fn)> resource_names;
+  std::function<void(std::string_view type_url, const std::string& name, const std::function<void(const config::ResourceView&)>& fn)>
+      resource;
   std::function<std::string(std::string_view type_url)> version;
   std::function<bool(const std::string& listener)> listener_warms;
 

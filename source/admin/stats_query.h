@@ -8,6 +8,7 @@
 
 #include "source/admin/answer.h"
 #include "source/admin/request.h"
+#include "source/admin/slice.h"
 #include "source/admin/sources.h"
 #include "source/match/regex.h"
 #include "source/stats/print.h"
@@ -49,17 +50,6 @@ class GaugeRefresh final {
  private:
   const Sources& sources_;
   size_t at_ = 0;
-};
-
-// A piece's share of main's time.
-class Slice final {
- public:
-  explicit Slice(const Sources& sources) : clock_(sources.loop.clock()), end_(clock_.mono() + base::kMilli) {}
-  bool over() const { return clock_.mono() >= end_; }
-
- private:
-  const base::Clock& clock_;
-  const base::Nanos end_;
 };
 
 Answer prometheus(const Sources& sources, const Request& request);

@@ -570,29 +570,40 @@ class Parser {
   }
 
   void transport() {
-    if (in_.transport_socket_matches_size() > 0) {
-      problems_.addAt("transport_socket_matches", {}, "are not supported yet: connections would go over another transport socket");
+    for (int i = 0; i < in_.transport_socket_matches_size(); ++i) {
+      const auto at = problems_.element("transport_socket_matches", static_cast<size_t>(i));
+      const auto& from = in_.transport_socket_matches(i);
+      TransportMatchSpec& to = out_.transport_matches.emplace_back();
+      to.name = from.name();
+      to.labels = labelsOf(from.match());
+      const auto inner = problems_.field("transport_socket");
+      if (from.has_transport_socket()) to.transport = socket(from.transport_socket());
     }
     if (in_.has_transport_socket_matcher()) {
       problems_.addAt("transport_socket_matcher", {}, "is not supported yet: connections would go over another transport socket");
     }
     if (!in_.has_transport_socket()) return;
     const auto at = problems_.field("transport_socket");
-    const std::string type = innerType(in_.transport_socket().typed_config());
+    out_.transport = socket(in_.transport_socket());
+  }
+
+  AnySpec socket(const core::TransportSocket& in) {
+    AnySpec out;
+    const std::string type = innerType(in.typed_config());
     if (type.empty()) {
-      problems_.addAt("typed_config", in_.transport_socket().name(), "has no type", "a type URL");
-      return;
+      problems_.addAt("typed_config", in.name(), "has no type", "a type URL");
+      return out;
     }
-    if (type == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer") return;
-    out_.transport.name = in_.transport_socket().name();
-    out_.transport.type_url = urlOfType(type);
-    if (typeOfUrl(in_.transport_socket().typed_config().type_url()) == type) {
-      if (const auto bytes = checkedBytes(in_.transport_socket().typed_config(), problems_)) out_.transport.bytes = *bytes;
+    if (type == "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer") return out;
+    out.name = in.name();
+    out.type_url = urlOfType(type);
+    if (typeOfUrl(in.typed_config().type_url()) == type) {
+      if (const auto bytes = checkedBytes(in.typed_config(), problems_)) out.bytes = *bytes;
     } else {  // inside of a TypedStruct
       UnknownFields unknown;
-      if (const auto inner = unpackAny(in_.transport_socket().typed_config(), unknown, problems_))
-        out_.transport.bytes = stableBytes(*inner);
+      if (const auto inner = unpackAny(in.typed_config(), unknown, problems_)) out.bytes = stableBytes(*inner);
     }
+    return out;
   }
 
   void connecting() {

@@ -150,7 +150,6 @@ TEST(ParseCluster, RefusesWhatWouldChangeWhoTalksToWhom) {
   for (const Case& each : std::initializer_list<Case>{
            {"lb_policy: CLUSTER_PROVIDED", "lb_policy"},
            {"type: ORIGINAL_DST", "type"},
-           {"transport_socket_matches: [{name: x}]", "transport_socket_matches"},
            {"connection_pool_per_downstream_connection: true", "connection_pool_per_downstream_connection"},
            {"lb_subset_config: {subset_selectors: [{keys: [a]}]}", "lb_subset_config"},
            {"filters: [{name: x}]", "filters"},

@@ -28,6 +28,13 @@ struct AnySpec {
   bool operator==(const AnySpec&) const = default;
 };
 
+struct TransportMatchSpec {  // Cluster.TransportSocketMatch
+  std::string name;
+  Labels labels;
+  AnySpec transport;  // not set: plain bytes
+  bool operator==(const TransportMatchSpec&) const = default;
+};
+
 struct BreakerSpec {  // core.v3 CircuitBreakers.Thresholds
   uint32_t connections = 1024;
   uint32_t pending = 1024;
@@ -159,8 +166,9 @@ struct ClusterSpec {
   base::Nanos tcp_idle_timeout = 0;  // upstreams.tcp.v3; 0: not given
   std::vector<HealthCheckSpec> health_checks;
   DnsSpec dns;
-  AnySpec transport;                            // transport_socket; not set: plain bytes
-  std::vector<base::Address> source_addresses;  // upstream_bind_config, at most one of each family
+  AnySpec transport;                                  // transport_socket; not set: plain bytes
+  std::vector<TransportMatchSpec> transport_matches;  // the first that a host's labels hold goes before it
+  std::vector<base::Address> source_addresses;        // upstream_bind_config, at most one of each family
   bool freebind = false;
   KeepaliveSpec keepalive;
   std::string metadata;  // core.Metadata, deterministic wire form

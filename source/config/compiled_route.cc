@@ -165,8 +165,10 @@ ClusterPick CompiledRoute::pick(const http::RequestHead& head, uint64_t random) 
 std::string_view CompiledRoute::rewrittenPath(const http::RequestHead& head) const {
   const bool redirects = action() == Action::kRedirect;
   if (!redirects && action() != Action::kForward) return {};
-  const std::string& prefix = redirects ? redirect().prefix_rewrite : forward().prefix_rewrite;
-  const match::Regex* regex = redirects ? redirectPlan().regex_rewrite.get() : forwardPlan().regex_rewrite.get();
+  const PathRewrite* const own = redirects || rest_ == nullptr ? nullptr : rest_->rewrite.get();
+  if (!redirects && own == nullptr) return {};
+  const std::string_view prefix = redirects ? redirect().prefix_rewrite : own->regex == nullptr ? own->text : std::string_view();
+  const match::Regex* regex = redirects ? redirectPlan().regex_rewrite.get() : own->regex.get();
   base::Arena& arena = head.headers.arena();
   const std::string_view path = head.path;
   const std::string_view query = queryOf(path);
@@ -178,8 +180,8 @@ std::string_view CompiledRoute::rewrittenPath(const http::RequestHead& head) con
     const size_t matched = by_prefix ? std::min(path_.size(), plain.size()) : plain.size();
     out = arena.concat(prefix, plain.substr(matched), query);
   } else if (regex != nullptr) {
-    const auto& rewrite = redirects ? redirect().regex_rewrite : forward().regex_rewrite;
-    out = arena.concat(regex->replaceAll(plain, rewrite->substitution, arena), query);
+    const std::string_view substitution = redirects ? redirect().regex_rewrite->substitution : own->text;
+    out = arena.concat(regex->replaceAll(plain, substitution, arena), query);
   } else {
     return {};
   }

@@ -63,7 +63,13 @@ struct RouteTests {
   bool tlsHolds(const MatchContext& context) const;
 };
 
-// RouteAction without the one cluster it names, compiled. Routes with equal ones share it.
+// How a forwarded request's path is rewritten: by prefix, else by regular expression.
+struct PathRewrite {
+  std::string text;                           // what stands for the prefix; with `regex` its substitution
+  std::shared_ptr<const match::Regex> regex;  // null: by prefix
+};
+
+// RouteAction without the one cluster it names and without PathRewrite, compiled. Routes with equal ones share it.
 struct ForwardPlan {
   struct Weighted {
     ClusterId id;
@@ -71,7 +77,7 @@ struct ForwardPlan {
     uint64_t until;          // sum of weights up to and with this one
     HeaderEdit request, response;
   };
-  ForwardSpec spec;  // `cluster` is empty
+  ForwardSpec spec;  // `cluster`, `prefix_rewrite` and `regex_rewrite` are empty
   http::FieldName cluster_header, weight_header, host_rewrite_header;
   std::vector<Weighted> weighted;  // in the order of spec.weighted
   struct Mirrored {
@@ -80,7 +86,7 @@ struct ForwardPlan {
   };
   std::vector<Mirrored> mirrors;  // in the order of spec.mirrors
   uint64_t total_weight = 0;
-  std::shared_ptr<const match::Regex> regex_rewrite, host_rewrite_path;
+  std::shared_ptr<const match::Regex> host_rewrite_path;
   std::vector<match::HeaderMatcher> retry_headers, retry_request_headers;
   RequestHash hash;
 };
@@ -99,6 +105,7 @@ struct RouteExtras {
 struct RouteRest {
   std::unique_ptr<const RouteTests> tests;
   std::unique_ptr<const RouteExtras> extras;
+  std::unique_ptr<const PathRewrite> rewrite;
 };
 
 // What its virtual host asks of every forwarded request.

@@ -4,6 +4,7 @@
 #include "source/config/endpoint_spec.h"
 #include "source/config/honored.h"
 #include "source/config/problems.h"
+#include "source/config/validate.h"
 
 namespace envoy::config::endpoint::v3 {
 class ClusterLoadAssignment;
@@ -13,7 +14,8 @@ class Metadata;
 }
 namespace google::protobuf {
 class MessageLite;
-}
+class Struct;
+}  // namespace google::protobuf
 
 namespace outrider::config {
 
@@ -23,6 +25,14 @@ enum class Names : uint8_t {
 };
 
 EndpointsSpec parseEndpoints(const envoy::config::endpoint::v3::ClusterLoadAssignment& in, Names names, Problems& problems);
+
+// An assignment of EDS from its bytes; endpoints whose bytes are those of the version before are taken over from it. Null: there is a
+// problem.
+std::shared_ptr<const EndpointsSpec> readEndpoints(const std::shared_ptr<const std::string>& bytes, const Checker& checker,
+                                                   const EndpointsSpec* before, Problems& problems);
+
+// A struct of metadata as labels.
+Labels labelsOf(const google::protobuf::Struct& in);
 
 // The same bytes for equal messages: what specs keep of messages that others read.
 std::string stableBytes(const google::protobuf::MessageLite& in);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "source/base/address.h"
@@ -13,6 +14,9 @@
 namespace outrider::config {
 
 enum class HealthStatus : uint8_t { kUnknown, kHealthy, kUnhealthy, kDraining, kTimeout, kDegraded };
+
+// Metadata that is compared: key and serialized google.protobuf.Value, in the order of keys.
+using Labels = std::vector<std::pair<std::string, std::string>>;
 
 // Endpoints of one assignment with equal details share them.
 struct EndpointDetails {
@@ -24,6 +28,7 @@ struct EndpointDetails {
   uint16_t check_port = 0;      // HealthCheckConfig.port_value; 0: as the endpoint's
   bool check_disabled = false;  // HealthCheckConfig.disable_active_health_check
   bool canary = false;          // the metadata's envoy.lb/canary
+  Labels socket_labels;         // its envoy.transport_socket_match
   bool operator==(const EndpointDetails&) const = default;
 };
 
@@ -48,7 +53,9 @@ struct LocalityEndpoints {
   std::string region, zone, sub_zone;
   uint32_t priority = 0;
   uint32_t weight = 0;  // 0: not given
+  Labels socket_labels;  // the locality's own envoy.transport_socket_match
   std::vector<EndpointSpec> endpoints;
+  bool listed = false;  // they stood in load_balancer_endpoints
   bool operator==(const LocalityEndpoints&) const = default;
 };
 
@@ -57,7 +64,11 @@ struct EndpointsSpec {
   std::vector<LocalityEndpoints> localities;
   uint32_t overprovisioning_factor = 140;  // percent
   bool weighted_priority_health = false;
-  bool operator==(const EndpointsSpec&) const = default;
+  std::shared_ptr<const std::string> source;  // the bytes that it was read from; null: not to be taken over
+  bool operator==(const EndpointsSpec& other) const {
+    return cluster_name == other.cluster_name && localities == other.localities &&
+           overprovisioning_factor == other.overprovisioning_factor && weighted_priority_health == other.weighted_priority_health;
+  }
 };
 
 }  // namespace outrider::config

@@ -21,18 +21,17 @@ namespace matcher = envoy::type::matcher::v3;
 namespace route = envoy::config::route::v3;
 using Kind = match::StringMatchSpec::Kind;
 
-// False after a problem.
-bool checkRegex(const std::string& pattern, Problems& problems) {
+// Null after a problem.
+std::shared_ptr<const match::Regex> checkRegex(const std::string& pattern, Problems& problems) {
   const auto at = problems.field("regex");
   if (pattern.empty()) {
     problems.add("is empty");
-    return false;
+    return nullptr;
   }
-  if (const auto compiled = match::Regex::compile(pattern); !compiled.ok()) {
-    problems.add(pattern, base::toStd(compiled.status().message()), "RE2 syntax");
-    return false;
-  }
-  return true;
+  auto compiled = match::Regex::compile(pattern);
+  if (compiled.ok()) return *std::move(compiled);
+  problems.add(pattern, base::toStd(compiled.status().message()), "RE2 syntax");
+  return nullptr;
 }
 
 }  // namespace
@@ -64,7 +63,8 @@ std::optional<match::StringMatchSpec> parseStringMatcher(const matcher::StringMa
     case matcher::StringMatcher::kContains: return text(Kind::kContains, "contains", in.contains());
     case matcher::StringMatcher::kSafeRegex: {
       const auto at = problems.field("safe_regex");
-      if (!checkRegex(in.safe_regex().regex(), problems)) return std::nullopt;
+      out.checked.regex = checkRegex(in.safe_regex().regex(), problems);
+      if (out.checked.regex == nullptr) return std::nullopt;
       return text(Kind::kRegex, "regex", in.safe_regex().regex());
     }
     case matcher::StringMatcher::kCustom:
@@ -102,8 +102,11 @@ std::optional<match::HeaderMatchSpec> parseHeaderMatcher(const route::HeaderMatc
     case route::HeaderMatcher::kContainsMatch: return text(Kind::kContains, "contains_match", in.contains_match());
     case route::HeaderMatcher::kSafeRegexMatch: {
       const auto at = problems.field("safe_regex_match");
-      if (!checkRegex(in.safe_regex_match().regex(), problems)) return std::nullopt;
-      return text(Kind::kRegex, "regex", in.safe_regex_match().regex());
+      auto regex = checkRegex(in.safe_regex_match().regex(), problems);
+      if (regex == nullptr) return std::nullopt;
+      text(Kind::kRegex, "regex", in.safe_regex_match().regex());
+      out.string.checked.regex = std::move(regex);
+      return out;
     }
     case route::HeaderMatcher::kStringMatch: {
       const auto at = problems.field("string_match");
@@ -128,14 +131,14 @@ std::optional<RegexRewriteSpec> parseRegexRewrite(const matcher::RegexMatchAndSu
   RegexRewriteSpec out{in.pattern().regex(), in.substitution()};
   {
     const auto at = problems.field("pattern");
-    if (!checkRegex(out.pattern, problems)) return std::nullopt;
+    out.checked.regex = checkRegex(out.pattern, problems);
+    if (out.checked.regex == nullptr) return std::nullopt;
   }
   if (out.substitution.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) {
     problems.addAt("substitution", out.substitution, "has CR, LF or NUL");
     return std::nullopt;
   }
-  const auto regex = match::Regex::compile(out.pattern);
-  if (const std::string wrong = (*regex)->checkSubstitution(out.substitution); !wrong.empty()) {
+  if (const std::string wrong = out.checked.regex->checkSubstitution(out.substitution); !wrong.empty()) {
     problems.addAt("substitution", out.substitution, wrong);
     return std::nullopt;
   }

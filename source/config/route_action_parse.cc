@@ -53,7 +53,9 @@ void RouteParts::match(const route::RouteMatch& in, RouteMatchSpec& out) {
       const auto at = problems.field("safe_regex");
       if (out.path.empty()) {
         problems.addAt("regex", {}, "is empty");
-      } else if (const auto regex = match::Regex::compile(out.path); !regex.ok()) {
+      } else if (auto regex = match::Regex::compile(out.path); regex.ok()) {
+        out.checked.regex = *std::move(regex);
+      } else {
         problems.addAt("regex", out.path, std::string(regex.status().message()), "RE2 syntax");
       }
       break;

@@ -307,6 +307,46 @@ TEST_F(RouteSharingTest, AChangeOfOneHostAmongThousandsAllocatesForThatOne) {
   EXPECT_EQ(made, 1u);
 }
 
+TEST_F(RouteSharingTest, ARouteThatRewritesItsPathInAWayOfItsOwnTakesLittle) {
+  route::VirtualHost& host = add("a");
+  host.clear_routes();
+  for (int i = 0; i < 10'000; ++i) {
+    const std::string service = "/service-" + std::to_string(i);
+    add(host, service + "/", "c").mutable_route()->set_prefix_rewrite("/api/v1" + service + "/");
+  }
+  ASSERT_NE(read(), nullptr) << said_;
+  const size_t a_route = bytes_ / 10'000;
+  RecordProperty("bytes_a_rewriting_route", static_cast<int>(a_route));
+  EXPECT_LE(a_route, 480u);
+  EXPECT_EQ(table_->plans().size(), 1u) << "all but the rewrite is the same";
+}
+
+TEST_F(RouteSharingTest, WhatTheCheckOfARegularExpressionCompiledServes) {
+  route::VirtualHost& host = add("a");
+  route::Route& out = *host.mutable_routes(0);
+  out.mutable_match()->mutable_safe_regex()->set_regex("/path/.*");
+  auto& header = *out.mutable_match()->add_headers();
+  header.set_name("x-a");
+  header.mutable_string_match()->mutable_safe_regex()->set_regex("value.*");
+  auto& query = *out.mutable_match()->add_query_parameters();
+  query.set_name("q");
+  query.mutable_string_match()->mutable_safe_regex()->set_regex("query.*");
+  auto& rewrite = *out.mutable_route()->mutable_regex_rewrite();
+  rewrite.mutable_pattern()->set_regex("^/path");
+  rewrite.set_substitution("/other");
+  Problems problems;
+  RouteTableSpec spec = parseRoutes(message_, problems, {});
+  ASSERT_TRUE(problems.empty()) << problems.str();
+  const RouteSpec& checked = spec.hosts.at(0).routes.at(0);
+  const std::weak_ptr<const match::Regex> all[] = {
+      checked.match.checked.regex, checked.match.headers.at(0).string.checked.regex, checked.match.query.at(0).string->checked.regex,
+      checked.forward.regex_rewrite->checked.regex};
+  const auto table = RouteTable::compile(std::move(spec), names_);
+  ASSERT_TRUE(table.ok());
+  spec = {};
+  for (const auto& each : all) EXPECT_FALSE(each.expired()) << &each - all;
+}
+
 TEST_F(RouteSharingTest, TenThousandRoutesOfOneHostTakeLittle) {
   for (const bool exact : {false, true}) {
     message_.Clear();

@@ -61,6 +61,7 @@ struct RouteMatchSpec {
   enum class Path : uint8_t { kPrefix, kExact, kSeparatedPrefix, kRegex, kConnect };
   Path kind = Path::kPrefix;
   std::string path = "/";  // or the pattern
+  match::CheckedRegex checked = {};  // of kRegex
   bool case_sensitive = true;
   std::vector<match::HeaderMatchSpec> headers;
   std::vector<QueryMatchSpec> query;
@@ -74,6 +75,7 @@ struct RouteMatchSpec {
 struct RegexRewriteSpec {
   std::string pattern;
   std::string substitution;
+  match::CheckedRegex checked = {};
   bool operator==(const RegexRewriteSpec&) const = default;
 };
 

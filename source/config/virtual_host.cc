@@ -82,8 +82,8 @@ std::unique_ptr<const RouteExtras> HostCompiler::extras(const HeaderEditSpec& re
   return out;
 }
 
-std::shared_ptr<const match::Regex> HostCompiler::regex(const std::string& pattern) {
-  auto compiled = match::Regex::compile(pattern);
+std::shared_ptr<const match::Regex> HostCompiler::regex(const std::string& pattern, const match::CheckedRegex& checked) {
+  auto compiled = checked.orCompile(pattern);
   if (compiled.ok()) return *std::move(compiled);
   fail(std::string(compiled.status().message()));
   return nullptr;
@@ -115,7 +115,7 @@ std::unique_ptr<const RouteTests> HostCompiler::tests(const RouteMatchSpec& spec
                    spec.tls_validated.has_value() || !spec.headers.empty() || !spec.query.empty();
   if (!any) return nullptr;
   auto out = std::make_unique<RouteTests>();
-  if (spec.kind == Path::kRegex) out->path = regex(spec.path);
+  if (spec.kind == Path::kRegex) out->path = regex(spec.path, spec.checked);
   headers(spec.headers, out->headers);
   for (const QueryMatchSpec& query : spec.query) {
     RouteTests::Query test{query.name, std::nullopt, query.present};
@@ -136,7 +136,22 @@ std::unique_ptr<const RouteTests> HostCompiler::tests(const RouteMatchSpec& spec
   return out;
 }
 
-// Without its cluster, which is the route's own.
+// Most tables that rewrite paths do so in many ways: the rewrite is taken out of the plan, so that routes share one all the same.
+std::unique_ptr<const PathRewrite> HostCompiler::pathRewrite(ForwardSpec& spec) {
+  if (spec.prefix_rewrite.empty() && !spec.regex_rewrite.has_value()) return nullptr;
+  auto out = std::make_unique<PathRewrite>();
+  if (!spec.prefix_rewrite.empty()) {
+    out->text = std::exchange(spec.prefix_rewrite, {});
+  } else {
+    out->regex = regex(*spec.regex_rewrite);
+    out->text = std::move(spec.regex_rewrite->substitution);
+  }
+  spec.regex_rewrite.reset();
+  out->text.shrink_to_fit();
+  return out;
+}
+
+// Without its cluster and the rewrite of its path, which are the route's own.
 std::shared_ptr<const ForwardPlan> HostCompiler::forward(ForwardSpec spec) {
   const auto known = std::find_if(plans_.rbegin(), plans_.rend(), [&](const auto& plan) { return plan->spec == spec; });
   if (known != plans_.rend()) {
@@ -147,8 +162,7 @@ std::shared_ptr<const ForwardPlan> HostCompiler::forward(ForwardSpec spec) {
   out->cluster_header = http::FieldName(spec.cluster_header);
   out->weight_header = http::FieldName(spec.weight_header);
   out->host_rewrite_header = http::FieldName(spec.host_rewrite_header);
-  if (spec.regex_rewrite.has_value()) out->regex_rewrite = regex(spec.regex_rewrite->pattern);
-  if (spec.host_rewrite_path.has_value()) out->host_rewrite_path = regex(spec.host_rewrite_path->pattern);
+  if (spec.host_rewrite_path.has_value()) out->host_rewrite_path = regex(*spec.host_rewrite_path);
   if (spec.retry.has_value()) {
     headers(spec.retry->headers, out->retry_headers);
     headers(spec.retry->request_headers, out->retry_request_headers);
@@ -165,7 +179,7 @@ std::shared_ptr<const ForwardPlan> HostCompiler::forward(ForwardSpec spec) {
   if (!out->weighted.empty() && out->total_weight == 0) fail("the sum of the weights is 0");
   out->spec = std::move(spec);
   for (const HashSpec& each : out->spec.hash) {
-    out->hash.add(each, each.rewrite.has_value() ? regex(each.rewrite->pattern) : nullptr);
+    out->hash.add(each, each.rewrite.has_value() ? regex(*each.rewrite) : nullptr);
   }
   if (plans_.size() == kMostPlans) plans_.erase(plans_.begin());
   plans_.push_back(out);
@@ -174,7 +188,7 @@ std::shared_ptr<const ForwardPlan> HostCompiler::forward(ForwardSpec spec) {
 
 std::shared_ptr<const void> HostCompiler::redirect(RedirectSpec spec) {
   auto out = std::make_shared<RedirectPlan>();
-  if (spec.regex_rewrite.has_value()) out->regex_rewrite = regex(spec.regex_rewrite->pattern);
+  if (spec.regex_rewrite.has_value()) out->regex_rewrite = regex(*spec.regex_rewrite);
   out->spec = std::move(spec);
   return out;
 }
@@ -212,10 +226,12 @@ void HostCompiler::route(RouteSpec& spec, CompiledRoute& out) {
   out.host_ = host_.get();
   auto tested = tests(spec.match);
   auto extra = extras(spec.request, spec.response, std::move(spec.filters));
-  if (tested != nullptr || extra != nullptr) {
+  auto rewrite = spec.action == RouteSpec::Action::kForward ? pathRewrite(spec.forward) : nullptr;
+  if (tested != nullptr || extra != nullptr || rewrite != nullptr) {
     auto rest = std::make_shared<RouteRest>();
     rest->tests = std::move(tested);
     rest->extras = std::move(extra);
+    rest->rewrite = std::move(rewrite);
     out.rest_ = std::move(rest);
   }
   out.action_ = spec.action;

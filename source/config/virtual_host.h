@@ -108,7 +108,9 @@ class HostCompiler final {
   void edit(const HeaderEditSpec& spec, HeaderEdit& out);
   std::unique_ptr<const RouteExtras> extras(const HeaderEditSpec& request, const HeaderEditSpec& response,
                                             std::vector<FilterOverrideSpec> filters);
-  std::shared_ptr<const match::Regex> regex(const std::string& pattern);
+  std::shared_ptr<const match::Regex> regex(const std::string& pattern, const match::CheckedRegex& checked);
+  std::shared_ptr<const match::Regex> regex(const RegexRewriteSpec& rewrite) { return regex(rewrite.pattern, rewrite.checked); }
+  std::unique_ptr<const PathRewrite> pathRewrite(ForwardSpec& spec);
   void headers(const std::vector<match::HeaderMatchSpec>& specs, std::vector<match::HeaderMatcher>& out);
   ClusterId cluster(const std::string& name) { return name.empty() ? ClusterId() : names_.intern(name); }
   std::unique_ptr<const RouteTests> tests(const RouteMatchSpec& spec);

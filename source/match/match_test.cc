@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+
 #include "source/match/header_matcher.h"
 
 namespace outrider::match {
@@ -74,6 +77,49 @@ TEST_F(MatchTest, ASetNamesAllPatternsThatMatch) {
   EXPECT_EQ(hits, (std::vector<int>{0, 2}));
   ASSERT_TRUE(set.match("/c", hits));
   EXPECT_TRUE(hits.empty());
+}
+
+TEST_F(MatchTest, ASetThatKeepsForgettingGivesUpAndIsNeverWrong) {
+  // Which of the last thirteen bytes were an 'a' is a state each: more than the automaton's memory holds.
+  RegexSet set(96 << 10);
+  std::vector<std::shared_ptr<const Regex>> alone;
+  for (const char* end : {"x", "y", "[xy]"}) {
+    const std::string pattern = std::string("/[ab]*a[ab]{12}") + end;
+    ASSERT_TRUE(set.add(pattern).ok());
+    alone.push_back(*Regex::compile(pattern));
+  }
+  ASSERT_TRUE(set.build());
+  std::mt19937 random(7);
+  std::vector<int> hits;
+  size_t answered = 0, matched = 0, last = 0;
+  for (size_t i = 0; i < 300; ++i) {
+    std::string text = "/";
+    for (int n = 0; n < 200; ++n) text += random() % 2 == 0 ? 'a' : 'b';
+    text += random() % 2 == 0 ? 'x' : 'y';
+    if (!set.match(text, hits)) continue;
+    ++answered;
+    last = i;
+    for (int at = 0; at < 3; ++at) {
+      const bool hit = std::find(hits.begin(), hits.end(), at) != hits.end();
+      EXPECT_EQ(hit, alone[static_cast<size_t>(at)]->fullMatch(text)) << text;
+      matched += hit;
+    }
+  }
+  EXPECT_GT(answered, 0u);
+  EXPECT_GT(matched, 0u);
+  EXPECT_LT(last, 299u) << "it never gave up";
+  EXPECT_FALSE(set.match("/", hits)) << "and stays so";
+}
+
+TEST_F(MatchTest, ASetThatFitsItsMemoryAnswersForEver) {
+  RegexSet set;
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(set.add("/service-" + std::to_string(i) + "/[0-9]+").ok());
+  ASSERT_TRUE(set.build());
+  std::vector<int> hits;
+  for (int i = 0; i < 5000; ++i) {
+    ASSERT_TRUE(set.match("/service-" + std::to_string(i % 20) + "/" + std::to_string(i), hits));
+    ASSERT_EQ(hits, std::vector<int>{i % 20});
+  }
 }
 
 TEST_F(MatchTest, HeaderMatchersFollowEnvoyOnPresenceAndInversion) {

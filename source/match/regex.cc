@@ -1,11 +1,17 @@
 #include "source/match/regex.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "re2/re2.h"
 #include "re2/set.h"
+
+// RE2's shared library does not export it; programs that are linked statically, as the release is, have it.
+namespace re2::hooks {
+void SetDFAStateCacheResetHook(DFAStateCacheResetCallback* callback) __attribute__((weak));
+}
 
 namespace outrider::match {
 namespace {
@@ -23,13 +29,20 @@ bool isMeta(char c) { return std::strchr(".[](){}*+?|^$\\", c) != nullptr; }
 
 }  // namespace
 
-Regex::Regex(std::unique_ptr<re2::RE2> regex, std::string_view pattern) : regex_(std::move(regex)), pattern_(pattern) {}
+Regex::Regex(std::unique_ptr<re2::RE2> regex) : regex_(std::move(regex)) {}
 Regex::~Regex() = default;
+
+const std::string& Regex::pattern() const { return regex_->pattern(); }
 
 absl::StatusOr<std::shared_ptr<const Regex>> Regex::compile(std::string_view pattern, bool ignore_case) {
   auto regex = std::make_unique<re2::RE2>(piece(pattern), options(ignore_case));
   if (!regex->ok()) return absl::InvalidArgumentError(regex->error());
-  return std::shared_ptr<const Regex>(new Regex(std::move(regex), pattern));
+  return std::shared_ptr<const Regex>(new Regex(std::move(regex)));
+}
+
+absl::StatusOr<std::shared_ptr<const Regex>> CheckedRegex::orCompile(std::string_view pattern) const {
+  if (regex != nullptr && regex->pattern() == pattern) return regex;
+  return Regex::compile(pattern);
 }
 
 bool Regex::fullMatch(std::string_view text) const { return regex_->Match(piece(text), 0, text.size(), re2::RE2::ANCHOR_BOTH, nullptr, 0); }
@@ -137,19 +150,46 @@ std::string Regex::literalPrefix(std::string_view pattern) {
   return out;
 }
 
+namespace {
+
+// How often an automaton was begun anew on this thread, and how many texts ran through sets since.
+thread_local uint32_t forgotten = 0;
+thread_local uint32_t texts_between = 0;
+
+void watchForgetting() {
+  static const bool once = [] {
+    if (re2::hooks::SetDFAStateCacheResetHook != nullptr) {
+      re2::hooks::SetDFAStateCacheResetHook([](const re2::hooks::DFAStateCacheReset&) { ++forgotten; });
+    }
+    return true;
+  }();
+  (void)once;
+}
+
+}  // namespace
+
 struct RegexSet::State {
-  State() : set(budget(), re2::RE2::ANCHOR_BOTH) {}
-  static re2::RE2::Options budget() {
+  explicit State(size_t most_bytes) : set(budget(most_bytes), re2::RE2::ANCHOR_BOTH) {}
+  static re2::RE2::Options budget(size_t most_bytes) {
     re2::RE2::Options out = options(false);
-    out.set_max_mem(64 << 20);
+    out.set_max_mem(static_cast<int64_t>(most_bytes));
     out.set_never_capture(true);
     return out;
   }
+  // What one text, or texts that come close on each other, made the automaton forget. Now and then is no harm: it learns from many.
+  void onForgotten(uint32_t times) {
+    constexpr uint32_t kFar = 10'000, kMostStrikes = 3;
+    if (times == 1 && std::exchange(texts_between, 0) >= kFar) return;
+    texts_between = 0;
+    if (strikes.fetch_add(1, std::memory_order_relaxed) + 1 >= kMostStrikes) usable.store(false, std::memory_order_relaxed);
+  }
+
   re2::RE2::Set set;
-  bool usable = false;
+  std::atomic<uint32_t> strikes{0};
+  std::atomic<bool> usable{false};
 };
 
-RegexSet::RegexSet() : state_(std::make_unique<State>()) {}
+RegexSet::RegexSet(size_t most_bytes) : state_(std::make_unique<State>(most_bytes)) {}
 RegexSet::~RegexSet() = default;
 
 absl::Status RegexSet::add(std::string_view pattern) {
@@ -158,7 +198,12 @@ absl::Status RegexSet::add(std::string_view pattern) {
   return absl::OkStatus();
 }
 
-bool RegexSet::build() { return state_->usable = state_->set.Compile(); }
+bool RegexSet::build() {
+  watchForgetting();
+  const bool built = state_->set.Compile();
+  state_->usable.store(built, std::memory_order_relaxed);
+  return built;
+}
 
 void RegexSet::warm(std::string_view prefix) const {
   // The states that cost much hold most patterns: those behind the common prefix and one or two more bytes.
@@ -178,9 +223,14 @@ void RegexSet::warm(std::string_view prefix) const {
 
 bool RegexSet::match(std::string_view text, std::vector<int>& out) const {
   out.clear();
-  if (!state_->usable) return false;
+  if (!state_->usable.load(std::memory_order_relaxed)) return false;
   re2::RE2::Set::ErrorInfo error{re2::RE2::Set::kNoError};
-  return state_->set.Match(piece(text), &out, &error) || error.kind == re2::RE2::Set::kNoError;
+  forgotten = 0;
+  ++texts_between;
+  const bool answered = state_->set.Match(piece(text), &out, &error) || error.kind == re2::RE2::Set::kNoError;
+  if (forgotten > 0) state_->onForgotten(forgotten);
+  if (!answered) state_->usable.store(false, std::memory_order_relaxed);  // and would not be next time
+  return answered;
 }
 
 }  // namespace outrider::match

@@ -20,7 +20,7 @@ std::string StringMatchSpec::str() const {
 absl::StatusOr<StringMatcher> StringMatcher::compile(const StringMatchSpec& spec) {
   StringMatcher out(spec);
   if (spec.kind == StringMatchSpec::Kind::kRegex) {
-    auto regex = Regex::compile(spec.value);
+    auto regex = spec.checked.orCompile(spec.value);
     if (!regex.ok()) return regex.status();
     out.regex_ = *std::move(regex);
   } else if (spec.ignore_case) {

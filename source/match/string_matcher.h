@@ -17,6 +17,7 @@ struct StringMatchSpec {
   Kind kind = Kind::kExact;
   std::string value;
   bool ignore_case = false;  // ASCII; not for kRegex, as in Envoy
+  CheckedRegex checked = {};  // of kRegex
   bool operator==(const StringMatchSpec&) const = default;
   std::string str() const;  // "prefix '/a'"
 };

@@ -86,9 +86,11 @@ admin::Sources adminSources(Server& server) {
   out.refresh = [&server] { server.refreshStats(); };
   out.unsupported = [&server]() -> const std::vector<std::string>& { return server.unsupported(); };
   out.defaults = [&server] { return server.defaultsText(); };
-  out.resources = [&server](std::string_view type_url, const std::function<void(const config::ResourceView&)>& fn) {
-    server.hub().visit(type_url, fn);
+  out.resource_names = [&server](std::string_view type_url, const std::function<void(std::string_view)>& fn) {
+    server.hub().visitNames(type_url, fn);
   };
+  out.resource = [&server](std::string_view type_url, const std::string& name,
+                           const std::function<void(const config::ResourceView&)>& fn) { server.hub().visit(type_url, name, fn); };
   out.version = [&server](std::string_view type_url) { return server.hub().version(type_url); };
   out.listener_warms = [&server](const std::string& name) { return server.assembler().isWarming(name); };
   out.fail_health_check = [&server](bool fail) { server.failHealthCheck(fail); };

@@ -16,6 +16,7 @@
 #include "absl/strings/str_split.h"
 #include "source/accesslog/access_log_parse.h"
 #include "source/admin/admin_parse.h"
+#include "source/admin/process_memory.h"
 #include "source/base/log.h"
 #include "source/config/cluster_parse.h"
 #include "source/config/schema.h"
@@ -23,6 +24,7 @@
 #include "source/server/catalog.h"
 #include "source/server/concurrency.h"
 #include "source/server/version.h"
+#include "source/upstream/matched_transport_source.h"
 #include "source/upstream/tls_transport_source.h"
 #include "source/xds/types.h"
 
@@ -116,6 +118,40 @@ State Server::state() const { return failed_health_check_ || draining_ ? State::
 
 // ---- start ----
 
+// What protects a cluster's connections: one transport socket, or one of several for each host.
+absl::StatusOr<upstream::TransportSourceRef> Server::makeTransport(const config::ClusterSpec& spec, const tls::SocketParse& tls) {
+  const std::string prefix = absl::StrCat("cluster.", spec.stat_name, ".");
+  std::vector<config::SdsRef> secrets;
+  absl::Status status;
+  const auto source = [&](const config::AnySpec& socket, absl::string_view field) -> upstream::TransportSourceRef {
+    if (!socket.set() || !status.ok()) return nullptr;
+    config::Problems found;
+    auto live = tls::parseClientSocket(socket.type_url.substr(socket.type_url.rfind('/') + 1), socket.bytes, prefix, tls, found);
+    if (live == nullptr) {
+      status = absl::InvalidArgumentError(absl::StrCat(field, ".typed_config.", found.str()));
+      return nullptr;
+    }
+    const auto wants = live->wants();
+    secrets.insert(secrets.end(), wants.begin(), wants.end());
+    return std::make_shared<upstream::TlsTransportSource>(std::move(live));
+  };
+  upstream::TransportSourceRef made = source(spec.transport, "transport_socket");
+  if (!spec.transport_matches.empty()) {
+    std::vector<upstream::MatchedTransportSource::Match> matches;
+    std::vector<std::string> names;
+    for (size_t i = 0; i < spec.transport_matches.size(); ++i) {
+      const config::TransportMatchSpec& match = spec.transport_matches[i];
+      matches.push_back({match.labels, source(match.transport, absl::StrCat("transport_socket_matches[", i, "].transport_socket"))});
+      names.push_back(match.name);
+    }
+    made = std::make_shared<upstream::MatchedTransportSource>(std::move(matches), names, std::move(made), stats_,
+                                                              prefix);
+  }
+  if (!status.ok()) return status;
+  follower_->clusterSecrets(spec.name, secrets);
+  return made;
+}
+
 absl::Status Server::load() {
   started_at_ = loop_.wall();
   config::Problems problems;
@@ -142,14 +178,7 @@ absl::Status Server::load() {
         main_view_->apply(*changes);
         for (const auto& worker : workers_) worker->applyClusters(changes);
       },
-      [this, tls](const config::ClusterSpec& spec) -> absl::StatusOr<upstream::TransportSourceRef> {
-        config::Problems found;
-        auto live = tls::parseClientSocket(spec.transport.type_url.substr(spec.transport.type_url.rfind('/') + 1), spec.transport.bytes,
-                                           absl::StrCat("cluster.", spec.stat_name, "."), tls, found);
-        if (live == nullptr) return absl::InvalidArgumentError(absl::StrCat("transport_socket.typed_config.", found.str()));
-        follower_->clusterSecrets(spec.name, live->wants());
-        return upstream::TransportSourceRef(std::make_shared<upstream::TlsTransportSource>(std::move(live)));
-      });
+      [this, tls](const config::ClusterSpec& spec) -> absl::StatusOr<upstream::TransportSourceRef> { return makeTransport(spec, tls); });
   listeners_ = std::make_unique<listener::ListenerManager>(
       stats_, workers_.size(),
       [this](std::shared_ptr<const listener::ListenerChange> change) {
@@ -409,9 +438,9 @@ void Server::refreshStats() {
   server_stats_.set(ServerStat::kHotRestartEpoch, flags_.restart_epoch);
   // As Envoy has it: the first digits of the revision.
   server_stats_.set(ServerStat::kVersion, std::strtoull(std::string(kRevision.substr(0, 6)).c_str(), nullptr, 16));
-  const auto memory = ::mallinfo2();
-  server_stats_.set(ServerStat::kMemoryAllocated, memory.uordblks + memory.hblkhd);
-  server_stats_.set(ServerStat::kMemoryHeapSize, memory.arena + memory.hblkhd);
+  const auto memory = admin::ProcessMemory::now();
+  server_stats_.set(ServerStat::kMemoryAllocated, memory.own);
+  server_stats_.set(ServerStat::kMemoryHeapSize, memory.reserved);
   uint32_t days = std::numeric_limits<uint32_t>::max();
   const int64_t now = loop_.wall() / base::kSecond;
   contexts_->visit([&](const tls::NativeContext& context) {

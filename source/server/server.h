@@ -74,6 +74,7 @@ class Server final : private event::IoHandler {
 
  private:
   void onReady(uint32_t events) override;  // signals
+  absl::StatusOr<upstream::TransportSourceRef> makeTransport(const config::ClusterSpec& spec, const tls::SocketParse& tls);
   void onSignal(int signal);
   void startWorkers();
   absl::Status loadStatic(config::Problems& problems);

@@ -40,7 +40,7 @@ struct AddressEqual {
 bool sameHost(const Host& host, const config::LocalityEndpoints& locality, const config::EndpointSpec& endpoint) {
   const stream::HostTexts& texts = host.said();
   return (&host.details() == endpoint.details.get() || host.details() == endpoint.more()) && texts.region == locality.region &&
-         texts.zone == locality.zone && texts.sub_zone == locality.sub_zone;
+         texts.zone == locality.zone && texts.sub_zone == locality.sub_zone && host.localityLabels() == locality.socket_labels;
 }
 
 const EndpointsRef& noEndpoints() {
@@ -227,21 +227,26 @@ void ClusterEntity::matchAll(std::vector<Wanted>& wanted, const std::vector<Entr
 }
 
 // Hosts made in one go share what they have in common.
-std::shared_ptr<const HostDetails> ClusterEntity::detailsOf(const config::LocalityEndpoints& locality,
-                                                            const config::EndpointSpec& endpoint) {
-  auto& made = details_[{&locality, endpoint.details.get()}];
-  if (made != nullptr) return made;
-  auto out = std::make_shared<HostDetails>();
-  out->hostname = endpoint.more().hostname;
-  out->region = locality.region;
-  out->zone = locality.zone;
-  out->sub_zone = locality.sub_zone;
-  out->endpoint = endpoint.details;
-  return made = std::move(out);
+std::shared_ptr<const HostDetails> ClusterEntity::detailsOf(const Wanted& wanted, MadeDetails& made) {
+  const std::pair<const void*, const void*> key{wanted.in, wanted.endpoint->details.get()};
+  if (made.last != nullptr && made.last_key == key) return made.last;
+  auto& known = made.all[key];
+  if (known == nullptr) {
+    auto out = std::make_shared<HostDetails>();
+    out->hostname = wanted.endpoint->more().hostname;
+    out->region = wanted.in->region;
+    out->zone = wanted.in->zone;
+    out->sub_zone = wanted.in->sub_zone;
+    out->endpoint = wanted.endpoint->details;
+    out->locality_labels = wanted.in->socket_labels;
+    known = std::move(out);
+  }
+  made.last_key = key;
+  return made.last = known;
 }
 
 // `before`: the entry of the same address, if any (its host is null else); `taken_over`: of the version before.
-ClusterEntity::Entry ClusterEntity::entryOf(const Wanted& wanted, Entry before, bool taken_over) {
+ClusterEntity::Entry ClusterEntity::entryOf(const Wanted& wanted, Entry before, bool taken_over, MadeDetails& details) {
   const config::EndpointSpec& endpoint = *wanted.endpoint;
   Entry entry = std::move(before);
   if (entry.host != nullptr && taken_over && !sameHost(*entry.host, *wanted.in, endpoint)) entry.host = nullptr;
@@ -251,7 +256,9 @@ ClusterEntity::Entry ClusterEntity::entryOf(const Wanted& wanted, Entry before, 
   entry.locality = wanted.locality;
   if (entry.host == nullptr || taken_over || !sameHost(*entry.host, *wanted.in, endpoint)) {
     const bool fresh = entry.host == nullptr;
-    HostRef host = taken_over ? std::move(entry.host) : HostRef(new Host(*wanted.address, detailsOf(*wanted.in, endpoint)));
+    const bool made = !taken_over;
+    HostRef host = taken_over ? std::move(entry.host) : HostRef(new Host(*wanted.address, detailsOf(wanted, details)));
+    if (made && part_->transport != nullptr) part_->transport->hostMade(*host);
     bool healthy = taken_over && !host->has(HealthFlag::kFailedActive);
     if (entry.host != nullptr) {
       // The same server under a new description: what its checks found still holds.
@@ -313,11 +320,11 @@ void ClusterEntity::refreshHosts() {
   inherited_ = std::vector<Entry>();
   match(wanted, old);
   entries_.reserve(wanted.size());
+  MadeDetails details;
   for (const Wanted& each : wanted) {
     if (each.address == nullptr) continue;
-    entries_.push_back(each.had == kNew ? entryOf(each, {}, false) : entryOf(each, std::move(old[each.had]), inherited));
+    entries_.push_back(each.had == kNew ? entryOf(each, {}, false, details) : entryOf(each, std::move(old[each.had]), inherited, details));
   }
-  details_ = {};
   bool changed = false;
   if (inherited) old.clear();
   for (Entry& entry : old) {

@@ -70,9 +70,10 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   struct Entry {
     HostRef host;
     std::unique_ptr<health::Checker> checker;
-    uint32_t weight = 1, locality = 0;
-    uint8_t priority = 0;
-    bool leaving = false;  // no longer among the endpoints, but still healthy by its checks
+    uint32_t weight = 1;
+    uint32_t locality : 23 = 0;
+    uint32_t leaving : 1 = 0;  // no longer among the endpoints, but still healthy by its checks
+    uint32_t priority : 8 = 0;
   };
   struct Wanted {  // an endpoint of the update under way
     const config::LocalityEndpoints* in;
@@ -93,8 +94,13 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   static void match(std::vector<Wanted>& wanted, const std::vector<Entry>& old);
   static void matchAll(std::vector<Wanted>& wanted, const std::vector<Entry>& old);
   void numberChecks();
-  std::shared_ptr<const HostDetails> detailsOf(const config::LocalityEndpoints& locality, const config::EndpointSpec& endpoint);
-  Entry entryOf(const Wanted& wanted, Entry before, bool taken_over);
+  struct MadeDetails {  // in one go, by the place of their locality and of their endpoint's details
+    absl::flat_hash_map<std::pair<const void*, const void*>, std::shared_ptr<const HostDetails>> all;
+    std::pair<const void*, const void*> last_key;
+    std::shared_ptr<const HostDetails> last;
+  };
+  static std::shared_ptr<const HostDetails> detailsOf(const Wanted& wanted, MadeDetails& made);
+  Entry entryOf(const Wanted& wanted, Entry before, bool taken_over, MadeDetails& details);
   void mark();
   bool checked() const { return !spec().health_checks.empty(); }
   void resolveNames();
@@ -106,8 +112,6 @@ class ClusterEntity final : public health::CheckerOwner, public dns::QueryOwner 
   const ClusterPartRef part_;
   EndpointsRef endpoints_;
   std::vector<uint32_t> locality_weights_;
-  // While hosts are made; by their locality's place and their endpoint's details.
-  absl::flat_hash_map<std::pair<const void*, const void*>, std::shared_ptr<const HostDetails>> details_;
   std::vector<Entry> entries_;    // in the endpoints' order, then those that leave; no address twice
   std::vector<Entry> inherited_;  // hosts of the version before, until the first endpoints are known
   std::unique_ptr<dns::Resolver> resolver_;

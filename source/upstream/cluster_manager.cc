@@ -11,7 +11,7 @@ namespace {
 
 // Do connections made by `a` do for `b`, too?
 bool connectAlike(const config::ClusterSpec& a, const config::ClusterSpec& b) {
-  return a.transport == b.transport && a.http == b.http && a.source_addresses == b.source_addresses && a.freebind == b.freebind &&
+  return a.transport == b.transport && a.transport_matches == b.transport_matches && a.http == b.http && a.source_addresses == b.source_addresses && a.freebind == b.freebind &&
          a.keepalive == b.keepalive && a.buffer_limit == b.buffer_limit && a.tcp_idle_timeout == b.tcp_idle_timeout;
 }
 
@@ -47,8 +47,8 @@ absl::StatusOr<ClusterPartRef> ClusterManager::makePart(std::shared_ptr<const co
   part->id = slot.id;
   part->name = spec->name;
   part->observability_name = spec->stat_name.empty() ? spec->name : spec->stat_name;
-  if (spec->transport.set()) {
-    if (before != nullptr && before->spec().transport == spec->transport) {
+  if (spec->transport.set() || !spec->transport_matches.empty()) {
+    if (before != nullptr && before->spec().transport == spec->transport && before->spec().transport_matches == spec->transport_matches) {
       part->transport = before->part().transport;
     } else if (transport_) {
       auto made = transport_(*spec);
@@ -202,6 +202,18 @@ bool ClusterManager::updateEndpoints(std::string_view eds_name, const std::share
   return true;
 }
 
+std::shared_ptr<const config::EndpointsSpec> ClusterManager::endpointsOf(std::string_view eds_name) const {
+  const auto askers = by_eds_name_.find(base::toAbsl(eds_name));
+  if (askers == by_eds_name_.end()) return nullptr;
+  for (const std::string& name : askers->second) {
+    const Slot& slot = *slots_.at(name);
+    for (const ClusterEntity* entity : {slot.active.get(), slot.warming.get()}) {
+      if (entity != nullptr && entity->answered() && entity->spec().eds_name == eds_name) return entity->sharedEndpoints();
+    }
+  }
+  return nullptr;
+}
+
 void ClusterManager::endpointsTimedOut(std::string_view eds_name) {
   const auto askers = by_eds_name_.find(base::toAbsl(eds_name));
   if (askers == by_eds_name_.end()) return;
@@ -347,11 +359,7 @@ bool ClusterManager::refreshGauges(size_t& at, size_t most) const {
 }
 
 void ClusterManager::forEach(const std::function<void(const std::string&, const View&)>& fn) const {
-  std::vector<const std::string*> names;
-  names.reserve(slots_.size());
-  for (const auto& [name, slot] : slots_) names.push_back(&name);
-  std::sort(names.begin(), names.end(), [](const auto* a, const auto* b) { return *a < *b; });
-  for (const std::string* name : names) fn(*name, find(*name));
+  for (const auto& [name, slot] : slots_) fn(name, {slot->active.get(), slot->warming.get(), slot->dynamic});
 }
 
 ClusterManager::View ClusterManager::find(std::string_view name) const {

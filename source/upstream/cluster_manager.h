@@ -38,8 +38,9 @@ class ClusterManager final : public EntityOwner {
 
   // EDS's answer for `eds_name`; false when no cluster asks for it.
   bool updateEndpoints(std::string_view eds_name, const std::shared_ptr<const config::EndpointsSpec>& endpoints);
-  void endpointsTimedOut(std::string_view eds_name);  // initial_fetch_timeout
-  void secretsChanged();                              // clusters that wait for secrets look again
+  std::shared_ptr<const config::EndpointsSpec> endpointsOf(std::string_view eds_name) const;  // what it last answered; null: not yet
+  void endpointsTimedOut(std::string_view eds_name);                                          // initial_fetch_timeout
+  void secretsChanged();                                                                      // clusters that wait for secrets look again
   // Called (from settle) when the list of wanted EDS names may have changed.
   std::vector<std::string> edsNames() const;
 
@@ -56,6 +57,7 @@ class ClusterManager final : public EntityOwner {
     const ClusterEntity* warming;  // null: none
     bool dynamic;
   };
+  // In no order: who wants one sorts names a turn's share at a time.
   void forEach(const std::function<void(const std::string& name, const View& view)>& fn) const;
   View find(std::string_view name) const;
   bool has(std::string_view name) const { return slots_.contains(base::toAbsl(name)); }

@@ -48,6 +48,7 @@ struct HostStats {
 
 struct HostDetails final : stream::HostTexts {
   std::shared_ptr<const config::EndpointDetails> endpoint;
+  config::Labels locality_labels;  // for transport_socket_matches
 };
 
 // What all have comes first, and what is written for every request ends it, on a line of its own. State that few hosts have, and
@@ -61,6 +62,11 @@ struct Host final : stream::HostInfo {
     static const config::EndpointDetails none;
     const auto* known = static_cast<const HostDetails*>(texts.get());
     return known == nullptr || known->endpoint == nullptr ? none : *known->endpoint;
+  }
+
+  const config::Labels& localityLabels() const {
+    static const config::Labels none;
+    return texts == nullptr ? none : static_cast<const HostDetails*>(texts.get())->locality_labels;
   }
 
   // Any thread.

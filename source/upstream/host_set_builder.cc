@@ -36,14 +36,17 @@ std::vector<uint16_t> scale(const std::vector<uint32_t>& weights) {
 
 Choice choiceOf(const std::vector<const Member*>& members) {
   Choice out;
-  std::vector<uint32_t> weights;
   out.hosts.reserve(members.size());
-  weights.reserve(members.size());
+  bool equal = true;
   for (const Member* member : members) {
     out.hosts.push_back(member->host.get());
-    weights.push_back(member->weight);
     out.total_weight += member->weight;
+    equal = equal && member->weight == members[0]->weight;
   }
+  if (equal) return out;
+  std::vector<uint32_t> weights;
+  weights.reserve(members.size());
+  for (const Member* member : members) weights.push_back(member->weight);
   out.weights = scale(weights);
   return out;
 }
@@ -52,6 +55,11 @@ Choice choiceOf(const std::vector<const Member*>& members) {
 Candidates candidatesOf(const Level& level, std::vector<const Member*> Group::*pick, const HostSetPolicy& policy) {
   Candidates out;
   if (!policy.locality_weighted) {
+    if (level.groups.size() == 1) {
+      const std::vector<const Member*>& only = level.groups.begin()->second.*pick;
+      if (!only.empty()) out.choices.push_back(choiceOf(only));
+      return out;
+    }
     std::vector<const Member*> merged;
     for (const auto& [index, group] : level.groups) merged.insert(merged.end(), (group.*pick).begin(), (group.*pick).end());
     if (!merged.empty()) out.choices.push_back(choiceOf(merged));
@@ -183,11 +191,18 @@ std::unique_ptr<HostSet> buildHostSet(std::vector<Member> members, const std::ve
   for (const Member& member : members) count = std::max(count, std::min(member.priority, kMostPriorities) + 1);
   std::vector<Level> levels(count);
   if (count > 1) out->priority_of.reserve(members.size());
+  Group* last = nullptr;  // most stand beside others of their locality
+  uint32_t last_priority = 0, last_locality = 0;
   for (const Member& member : members) {
     const uint32_t priority = std::min(member.priority, kMostPriorities);
     Level& level = levels[priority];
-    Group& group = level.groups[member.locality];
-    group.weight = member.locality < locality_weights.size() ? locality_weights[member.locality] : 0;
+    if (last == nullptr || last_priority != priority || last_locality != member.locality) {
+      last = &level.groups[member.locality];
+      last->weight = member.locality < locality_weights.size() ? locality_weights[member.locality] : 0;
+      last_priority = priority;
+      last_locality = member.locality;
+    }
+    Group& group = *last;
     const uint64_t unit = policy.weighted_priority_health ? member.weight : 1;
     group.all.push_back(&member);
     if (count > 1) out->priority_of.push_back(priority);

@@ -26,7 +26,9 @@ class TransportSource {
   virtual std::unique_ptr<net::Transport> make(const TransportArgs& args) const = 0;
   virtual bool ready() const = 0;   // its secrets have arrived
   virtual bool secure() const = 0;  // bytes are encrypted: scheme is https for auto_config and x-forwarded-proto
+  virtual bool secureTo(const Host&) const { return secure(); }  // where hosts differ
   virtual std::string_view failure() const = 0;
+  virtual void hostMade(const Host&) const {}  // for statistics
 };
 using TransportSourceRef = std::shared_ptr<const TransportSource>;
 

@@ -12,6 +12,7 @@
 #include "source/base/absl_compat.h"
 #include "source/base/log.h"
 #include "source/config/cluster_parse.h"
+#include "source/config/endpoint_parse.h"
 #include "source/config/route_parse.h"
 #include "source/config/route_table.h"
 #include "source/config/tls_parse.h"
@@ -257,6 +258,12 @@ config::RouteTableId Assembler::idOfRds(std::string_view name, std::string_view 
   const auto [at, fresh] = rds_ids_.try_emplace({std::string(name), std::string(source)}, next_id_);
   if (fresh) ++next_id_;
   return at->second;
+}
+
+std::shared_ptr<const config::EndpointsSpec> Assembler::readEndpoints(const std::shared_ptr<const std::string>& bytes,
+                                                                      const config::EndpointsSpec* before,
+                                                                      config::Problems& problems) const {
+  return config::readEndpoints(bytes, parts_.checker, before, problems);
 }
 
 std::shared_ptr<const config::RouteTable> Assembler::readRoutes(std::string_view bytes, const config::RouteTable* before,

@@ -101,6 +101,11 @@ class Assembler final : public filter::RouteTableNames {
   absl::Status applyListener(ListenerDraft draft);
   void removeListener(const std::string& name, base::Nanos drain_time);
 
+  // ---- endpoints ----
+  // `before`: what is known now, or null; what did not change is taken over from it. Any thread.
+  std::shared_ptr<const config::EndpointsSpec> readEndpoints(const std::shared_ptr<const std::string>& bytes,
+                                                             const config::EndpointsSpec* before, config::Problems& problems) const;
+
   // ---- routes ----
   // `before`: what serves under that name now (servingRoutes()), or null; what did not change is taken over from it.
   std::shared_ptr<const config::RouteTable> readRoutes(std::string_view bytes, const config::RouteTable* before,

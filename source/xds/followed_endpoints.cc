@@ -1,6 +1,4 @@
 #include "absl/strings/str_cat.h"
-#include "envoy/config/endpoint/v3/endpoint.pb.h"
-#include "source/config/endpoint_parse.h"
 #include "source/xds/followed.h"
 #include "source/xds/types.h"
 
@@ -10,25 +8,23 @@ namespace {
 struct Trip {
   Delivery delivery;
   std::string name;  // this watch may be gone when it arrives
-  std::shared_ptr<config::EndpointsSpec> spec;
+  std::shared_ptr<const config::EndpointsSpec> before;
+  std::shared_ptr<const config::EndpointsSpec> spec;
   std::vector<Failure> failures;
+  std::vector<Report> reports;
 };
 
-void read(Trip& at) {
+void read(const Assembler& assembler, Trip& at) {
   for (const ResourceIn& resource : at.delivery.resources) {
-    envoy::config::endpoint::v3::ClusterLoadAssignment message;
-    if (!message.ParseFromString(*resource.bytes)) {
-      at.failures.push_back({resource.name, "cannot be decoded"});
-      continue;
-    }
     config::Problems problems;
-    auto spec = std::make_shared<config::EndpointsSpec>(config::parseEndpoints(message, config::Names::kRefused, problems));
-    if (message.cluster_name() != at.name) {
-      at.failures.push_back({resource.name, absl::StrCat("is of cluster '", message.cluster_name(), "', '", at.name, "' was asked for")});
-    } else if (!problems.empty()) {
+    auto spec = assembler.readEndpoints(resource.bytes, at.before.get(), problems);
+    if (!problems.empty()) {
       at.failures.push_back({resource.name, problems.str("; ")});
+    } else if (spec->cluster_name != at.name) {
+      at.failures.push_back({resource.name, absl::StrCat("is of cluster '", spec->cluster_name, "', '", at.name, "' was asked for")});
     } else {
       at.spec = std::move(spec);
+      if (!problems.unsupportedPaths().empty()) at.reports.push_back({absl::StrCat("endpoints ", at.name), std::move(problems)});
     }
   }
 }
@@ -48,18 +44,22 @@ void Follower::Endpoints::onDelivery(Delivery delivery) {
   constexpr size_t kSmall = 64 * 1024;
   size_t bytes = 0;
   for (const ResourceIn& resource : delivery.resources) bytes += resource.bytes->size();
-  const auto apply = [&clusters = owner_.parts_.clusters](Trip& at) {
-    if (at.spec != nullptr) clusters.updateEndpoints(at.name, at.spec);
+  FollowerParts& parts = owner_.parts_;
+  const auto apply = [&parts](Trip& at) {
+    if (at.spec != nullptr) parts.clusters.updateEndpoints(at.name, at.spec);
+    for (const Report& report : at.reports) parts.unsupported(report.resource, report.problems);
     at.delivery.done(verdictOf("", at.failures, "; "));
   };
+  Trip trip{std::move(delivery), name_, parts.clusters.endpointsOf(name_), nullptr, {}, {}};
+  const Assembler& assembler = parts.assembler;
   if (bytes < kSmall) {
-    Trip trip{std::move(delivery), name_, nullptr, {}};
-    read(trip);
+    read(assembler, trip);
     apply(trip);
     return;
   }
-  owner_.prepare(std::make_shared<Trip>(Trip{std::move(delivery), name_, nullptr, {}}), read,
-                 [apply](const std::shared_ptr<Trip>& at) { apply(*at); });
+  owner_.prepare(
+      std::make_shared<Trip>(std::move(trip)), [&assembler](Trip& at) { read(assembler, at); },
+      [apply](const std::shared_ptr<Trip>& at) { apply(*at); });
 }
 
 void Follower::Endpoints::onFetchTimeout(std::string_view) { owner_.parts_.clusters.endpointsTimedOut(name_); }

@@ -219,7 +219,9 @@ void Call::OnReadInitialMetadataDone(bool ok) {
 
 void Call::OnReadDone(bool ok) {
   if (ok) {
-    main_.post([link = link_, bytes = textOf(in_)]() mutable {
+    std::string text = textOf(in_);
+    in_.Clear();  // else it stays until the next message
+    main_.post([link = link_, bytes = std::move(text)]() mutable {
       if (link->stream != nullptr) link->stream->onMessage(std::move(bytes));
     });
   } else {

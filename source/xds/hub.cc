@@ -190,8 +190,12 @@ std::vector<Subscription*> Hub::tablesOf(std::string_view type_url) const {
   return out;
 }
 
-void Hub::visit(std::string_view type_url, const std::function<void(const ResourceView&)>& fn) const {
-  for (const Subscription* table : tablesOf(type_url)) table->visit(fn);
+void Hub::visitNames(std::string_view type_url, const std::function<void(std::string_view)>& fn) const {
+  for (const Subscription* table : tablesOf(type_url)) table->visitNames(fn);
+}
+
+void Hub::visit(std::string_view type_url, const std::string& name, const std::function<void(const ResourceView&)>& fn) const {
+  for (const Subscription* table : tablesOf(type_url)) table->visit(name, fn);
 }
 
 std::string Hub::version(std::string_view type_url) const {

@@ -74,7 +74,8 @@ class Hub final {
   [[nodiscard]] Pause pause(std::string_view type_url);
 
   // For dumps: every resource of the type, whichever source it is from, and the version of the last whole response.
-  void visit(std::string_view type_url, const std::function<void(const ResourceView& resource)>& fn) const;
+  void visitNames(std::string_view type_url, const std::function<void(std::string_view name)>& fn) const;
+  void visit(std::string_view type_url, const std::string& name, const std::function<void(const ResourceView& resource)>& fn) const;
   std::string version(std::string_view type_url) const;
   // Clusters and listeners: what was replaced serves no longer.
   void dropReplaced(std::string_view type_url);

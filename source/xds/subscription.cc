@@ -271,23 +271,21 @@ void Subscription::forEachHeld(const std::function<void(const std::string&, cons
   }
 }
 
-void Subscription::visit(const std::function<void(const ResourceView&)>& fn) const {
-  std::vector<std::string_view> names;
-  names.reserve(entries_.size());
-  for (const auto& entry : entries_) names.push_back(entry->name);
-  for (const auto& [name, refused] : refused_) names.push_back(name);
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  for (const std::string_view each : names) {
-    const std::string name(each);
-    const Entry* held = findHeld(name);
-    const auto refused = refused_.find(name);
-    const auto replaced = replaced_.find(name);
-    ResourceView::Version accepted;
-    if (held != nullptr) accepted = {held->bytes, *held->version, held->at};
-    fn({name, held == nullptr ? nullptr : &accepted, held == nullptr || replaced == replaced_.end() ? nullptr : &replaced->second,
-        refused == refused_.end() ? nullptr : &refused->second.version, refused == refused_.end() ? nullptr : &refused->second.error});
-  }
+void Subscription::visitNames(const std::function<void(std::string_view)>& fn) const {
+  for (const auto& entry : entries_) fn(entry->name);
+  for (const auto& [name, refused] : refused_) fn(name);
+}
+
+void Subscription::visit(const std::string& name, const std::function<void(const ResourceView&)>& fn) const {
+  const Entry* known = find(name);
+  const auto refused = refused_.find(name);
+  if (known == nullptr && refused == refused_.end()) return;
+  const Entry* held = findHeld(name);
+  const auto replaced = replaced_.find(name);
+  ResourceView::Version accepted;
+  if (held != nullptr) accepted = {held->bytes, *held->version, held->at};
+  fn({name, held == nullptr ? nullptr : &accepted, held == nullptr || replaced == replaced_.end() ? nullptr : &replaced->second,
+      refused == refused_.end() ? nullptr : &refused->second.version, refused == refused_.end() ? nullptr : &refused->second.error});
 }
 
 void Subscription::dropReplaced() { replaced_.clear(); }

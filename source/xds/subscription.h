@@ -62,8 +62,10 @@ class Subscription final {
   bool changed() const { return changed_; }
   // Everything that is held, with its version.
   void forEachHeld(const std::function<void(const std::string& name, const std::string& version)>& fn) const;
-  // The same and more, for dumps: what was accepted, what was refused since, and names that nothing came for.
-  void visit(const std::function<void(const ResourceView& resource)>& fn) const;
+  // For dumps: what is held, what was refused, and names that nothing came for; in no order, those that were refused perhaps twice.
+  void visitNames(const std::function<void(std::string_view name)>& fn) const;
+  // What was accepted and what was refused since; no call for a name that visitNames() does not tell.
+  void visit(const std::string& name, const std::function<void(const ResourceView& resource)>& fn) const;
   const std::string& version() const { return version_; }
   // From now on what a newer version replaces is kept until dropReplaced(): it may serve while the newer one warms.
   void keepReplaced() { keep_replaced_ = true; }

@@ -58,6 +58,13 @@ ACTED_ON = {
     "use_tcp_for_dns_lookups": dict(DNS, use_tcp_for_dns_lookups=True), "wait_for_warm_on_init": {"wait_for_warm_on_init": False},
     "upstream_bind_config.source_address": {"upstream_bind_config": {"source_address": SOCKET}},
     "least_request_lb_config.choice_count": {"lb_policy": "LEAST_REQUEST", "least_request_lb_config": {"choice_count": 3}},
+    "ring_hash_lb_config": {"lb_policy": "RING_HASH", "ring_hash_lb_config": {"minimum_ring_size": 3}},
+    "maglev_lb_config": {"lb_policy": "MAGLEV", "maglev_lb_config": {"table_size": 65537}},
+    "common_lb_config.consistent_hashing_lb_config": {"common_lb_config": {"consistent_hashing_lb_config": {"hash_balance_factor": 150}}},
+    "circuit_breakers.thresholds[0].retry_budget": breaker(retry_budget={"budget_percent": {"value": 3}}),
+    "transport_socket_matches": {"transport_socket_matches": [{"name": "x", "match": {"a": "b"}, "transport_socket": {
+        "name": "raw", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}}]},
+    "load_assignment.endpoints[0].metadata": assignment(locality={"metadata": {"filter_metadata": {"a": {}}}}),
     "common_lb_config.healthy_panic_threshold": {"common_lb_config": {"healthy_panic_threshold": {"value": 3}}},
     "common_lb_config.locality_weighted_lb_config": {"common_lb_config": {"locality_weighted_lb_config": {}}},
     "common_lb_config.ignore_new_hosts_until_first_hc": {"common_lb_config": {"ignore_new_hosts_until_first_hc": True}},
@@ -101,7 +108,6 @@ REPORTED = {
     "outlier_detection": {"outlier_detection": {"consecutive_5xx": 3}}, "cleanup_interval": {"cleanup_interval": "3s"},
     "upstream_bind_config.socket_options": {"upstream_bind_config": {"source_address": SOCKET, "socket_options": [
         {"level": 1, "name": 9, "int_value": 1}]}},
-    "ring_hash_lb_config": {"ring_hash_lb_config": {"minimum_ring_size": 3}}, "maglev_lb_config": {"maglev_lb_config": {"table_size": 65537}},
     "least_request_lb_config.active_request_bias": {"least_request_lb_config": {"active_request_bias": {"default_value": 1, "runtime_key": "x"}}},
     "round_robin_lb_config": {"round_robin_lb_config": {"slow_start_config": {"slow_start_window": "3s"}}},
     "common_lb_config.zone_aware_lb_config": {"common_lb_config": {"zone_aware_lb_config": {"min_cluster_size": 3}}},
@@ -109,7 +115,6 @@ REPORTED = {
     "upstream_connection_options.happy_eyeballs_config": {"upstream_connection_options": {"happy_eyeballs_config": {}}},
     "track_cluster_stats": {"track_cluster_stats": {"timeout_budgets": True}},
     "preconnect_policy": {"preconnect_policy": {"per_upstream_preconnect_ratio": 2.0}},
-    "circuit_breakers.thresholds[0].retry_budget": breaker(retry_budget={"budget_percent": {"value": 3}}),
     "load_assignment.policy.endpoint_stale_after": assignment({"endpoint_stale_after": "5s"}),
     "load_assignment.endpoints[0].proximity": assignment(locality={"proximity": 3}),
     "load_assignment.endpoints[0].lb_endpoints[0].endpoint.additional_addresses": assignment(endpoint={"additional_addresses": [
@@ -121,12 +126,10 @@ REPORTED = {
         common_http_protocol_options={"max_stream_duration": "3s"}),
 }
 REFUSED = {
-    "type": {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}, "lb_policy": {"lb_policy": "MAGLEV"},
+    "type": {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"},
     "lb_subset_config": {"lb_subset_config": {"subset_selectors": [{"keys": ["a"]}]}}, "filters": {"filters": [{"name": "x"}]},
     "upstream_config": {"upstream_config": {"name": "x", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto"}}},
     "connection_pool_per_downstream_connection": {"connection_pool_per_downstream_connection": True},
-    "transport_socket_matches": {"transport_socket_matches": [{"name": "x", "match": {"a": "b"}, "transport_socket": {
-        "name": "raw", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"}}}]},
     "circuit_breakers.per_host_thresholds": {"circuit_breakers": {"per_host_thresholds": [{"max_connections": 2}]}},
     "circuit_breakers.thresholds[0].max_connection_pools": breaker(max_connection_pools=3),
     "load_assignment.policy.drop_overloads": assignment({"drop_overloads": [{"category": "x", "drop_percentage": {"numerator": 5}}]}),

@@ -43,7 +43,7 @@ class Session final : public net::ConnectionSink, public http::ClientCodecSink, 
     auto* head = arena_->make<http::RequestHead>(*arena_);
     head->method = spec.method;
     head->path = spec.path;
-    head->scheme = checker_.part_.transport != nullptr && checker_.part_.transport->secure() ? "https" : "http";
+    head->scheme = checker_.part_.transport != nullptr && checker_.part_.transport->secureTo(checker_.host_) ? "https" : "http";
     const std::string_view per_host = checker_.host_.details().check_hostname;
     head->authority = !per_host.empty() ? per_host : !spec.host.empty() ? std::string_view(spec.host) : checker_.part_.name;
     head->headers.add("user-agent", "Envoy/HC");
