@@ -48,7 +48,7 @@ def mirrored(name, *sends, b=1, two=0, method="GET"):
         side.logs["mirrored"].skip()
 
         def copies():
-            return len(side.b.since(marks[1])[0]), sum(1 for r in side.two.since(marks[2]) if r.complete)
+            return sum(1 for r in side.b.since(marks[1])[0] if r.complete), sum(1 for r in side.two.since(marks[2]) if r.complete)
         with h1.Client(side.ports["mirrored"], timeout=6) as client:
             for data in sends:
                 client.send(data)
