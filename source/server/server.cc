@@ -46,7 +46,7 @@ const sigset_t& followedSignals() {
   return signals;
 }
 
-constexpr base::Nanos kHeapLook = 5 * base::kSecond;
+constexpr base::Nanos kHeapLook = base::kSecond;
 
 }  // namespace
 
@@ -450,15 +450,24 @@ void Server::refreshStats() {
   server_stats_.set(ServerStat::kDaysUntilExpiry, days);
 }
 
-// When many clusters have gone, what they held lies free in the heap in pieces too small to leave by themselves. Given back on the
-// config thread, and once more with the next look: what workers still used comes free a little later.
+// What a large configuration needed while it was read, and what many clusters held that have gone, lies free in the heap in pieces
+// too small to leave by themselves. Given back on the config thread when memory has grown and grows no more, and, after removals, once
+// more with the next look: what workers still used comes free a little later.
 void Server::watchHeap() {
   constexpr uint64_t kMany = 64;
+  constexpr uint64_t kMuch = uint64_t{4} << 20, kCalm = kMuch / 8;
   const uint64_t removals = clusters_->stats().read(upstream::ClusterManagerStat::kClusterRemoved);
   const bool many = removals - removals_seen_ >= kMany;
-  if (many || trims_again_) config_thread_->post([] { ::malloc_trim(0); });
+  const uint64_t own = admin::ProcessMemory::now().own;
+  if (std::exchange(heap_trimmed_, false)) heap_after_trim_ = own;
+  const bool grown = own > heap_after_trim_ + kMuch && own < heap_seen_ + kCalm;
+  if (many || trims_again_ || grown) {
+    config_thread_->post([] { ::malloc_trim(0); });
+    heap_trimmed_ = true;
+  }
   trims_again_ = many;
   removals_seen_ = removals;
+  heap_seen_ = own;
   heap_watch_.armIn(kHeapLook);
 }
 

@@ -133,6 +133,8 @@ class Server final : private event::IoHandler {
   event::Timer heap_watch_;
   uint64_t removals_seen_ = 0;
   bool trims_again_ = false;
+  uint64_t heap_seen_ = 0, heap_after_trim_ = 0;  // bytes, at the last look and after the last trim
+  bool heap_trimmed_ = false;                     // since the last look
 };
 
 }  // namespace outrider::server

@@ -1,8 +1,11 @@
 // Objects of one size in large pieces: no header, no gap for alignment, which of a hundred thousand hosts is a third of their memory.
-// A piece goes back when its last object does.
+// A piece is mapped from the kernel, and goes back when its last object does. (An aligned piece of the heap has its header in the page
+// before it: a page more for each.)
 // Thread: any, behind one lock; for objects that live long. Lifetime: the process's.
 // With the address sanitizer each object is allocated by itself, so that its use after its end is seen.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -25,9 +28,14 @@ class Slabs final {
     if (open_ == nullptr) add();
     Slab* slab = open_;
     void* out = slab->free;
-    slab->free = *static_cast<void**>(out);
+    if (out != nullptr) {
+      slab->free = *static_cast<void**>(out);
+    } else {
+      out = reinterpret_cast<char*>(slab) + slab->fresh;
+      slab->fresh += kSize;
+    }
     ++slab->used;
-    if (slab->free == nullptr) unlink(slab);
+    if (full(*slab)) unlink(slab);
     return out;
 #endif
   }
@@ -38,12 +46,12 @@ class Slabs final {
 #else
     const std::lock_guard lock(mutex_);
     auto* slab = reinterpret_cast<Slab*>(reinterpret_cast<uintptr_t>(object) & ~uintptr_t{kBytes - 1});
-    const bool was_full = slab->free == nullptr;
+    const bool was_full = full(*slab);
     *static_cast<void**>(object) = slab->free;
     slab->free = object;
     if (--slab->used == 0) {
       if (!was_full) unlink(slab);
-      std::free(slab);
+      ::munmap(slab, kBytes);
       return;
     }
     if (was_full) link(slab);
@@ -51,27 +59,33 @@ class Slabs final {
   }
 
  private:
-  static constexpr size_t kBytes = 16384;
+  static constexpr size_t kBytes = 65536;
   struct Slab {
-    void* free;  // a chain through the free objects
+    void* free;    // a chain through objects that were used and are free
+    size_t fresh;  // where those begin that never were: their pages are not touched
     size_t used;
     Slab *next, *before;  // among those with room
   };
 
+  static constexpr size_t kFirst = (sizeof(Slab) + kAlign - 1) / kAlign * kAlign;
+  static bool full(const Slab& slab) { return slab.free == nullptr && slab.fresh + kSize > kBytes; }
+
   void add() {
-    auto* slab = static_cast<Slab*>(std::aligned_alloc(kBytes, kBytes));
-    if (slab == nullptr) std::abort();
+    auto* slab = static_cast<Slab*>(map());
     slab->used = 0;
+    slab->fresh = kFirst;
     slab->free = nullptr;
-    constexpr size_t kFirst = (sizeof(Slab) + kAlign - 1) / kAlign * kAlign;
-    // In order of addresses, so that what comes together lies together.
-    for (size_t at = kFirst + (kBytes - kFirst) / kSize * kSize; at > kFirst;) {
-      at -= kSize;
-      void* object = reinterpret_cast<char*>(slab) + at;
-      *static_cast<void**>(object) = slab->free;
-      slab->free = object;
-    }
     link(slab);
+  }
+  // Aligned to its size: twice as much is mapped, and what is over given back.
+  static void* map() {
+    void* const at = ::mmap(nullptr, 2 * kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) std::abort();
+    const auto start = reinterpret_cast<uintptr_t>(at);
+    const uintptr_t aligned = (start + kBytes - 1) & ~uintptr_t{kBytes - 1};
+    if (aligned > start) ::munmap(at, aligned - start);
+    ::munmap(reinterpret_cast<void*>(aligned + kBytes), start + kBytes - aligned);
+    return reinterpret_cast<void*>(aligned);
   }
   void link(Slab* slab) {
     slab->before = nullptr;
