@@ -13,9 +13,8 @@
 #include "source/base/absl_compat.h"
 #include "source/config/any.h"
 #include "source/config/checked_any.h"
+#include "source/config/line_parse.h"
 #include "source/config/match_parse.h"
-#include "source/config/tls_parse.h"
-#include "source/config/tls_spec.h"
 #include "source/stream/response_flags.h"
 
 // Deprecated fields still arrive from control planes, and must be honoured or refused like the others.
@@ -29,74 +28,11 @@ namespace core = envoy::config::core::v3;
 namespace file = envoy::extensions::access_loggers::file::v3;
 namespace streams = envoy::extensions::access_loggers::stream::v3;
 using config::Problems;
-using google::protobuf::Struct;
-using google::protobuf::Value;
 
 // ---- formats ----
 
-format::JsonNode nodeOf(const Struct& in);
-
-format::JsonNode nodeOf(const Value& in) {
-  using Kind = format::JsonNode::Kind;
-  format::JsonNode out;
-  switch (in.kind_case()) {
-    case Value::kBoolValue:
-      out.kind = Kind::kBool;
-      out.boolean = in.bool_value();
-      break;
-    case Value::kNumberValue:
-      out.kind = Kind::kNumber;
-      out.number = in.number_value();
-      break;
-    case Value::kStringValue:
-      out.kind = Kind::kString;
-      out.text = in.string_value();
-      break;
-    case Value::kListValue:
-      out.kind = Kind::kList;
-      for (const Value& each : in.list_value().values()) out.children.push_back(nodeOf(each));
-      break;
-    case Value::kStructValue: return nodeOf(in.struct_value());
-    default: break;
-  }
-  return out;
-}
-
-format::JsonNode nodeOf(const Struct& in) {
-  format::JsonNode out;
-  out.kind = format::JsonNode::Kind::kObject;
-  for (const auto& [key, value] : in.fields()) {
-    out.keys.push_back(key);
-    out.children.push_back(nodeOf(value));
-  }
-  return out;
-}
-
-void text(std::string_view field, const std::string& in, LineFormat& out, Problems& problems) {
-  auto compiled = format::Format::compile(in);
-  if (!compiled.ok()) {
-    problems.addAt(field, in, base::toStd(compiled.status().message()));
-    return;
-  }
-  out.text = *std::move(compiled);
-  for (const std::string& name : out.text.withoutData()) {
-    const auto at = problems.field(field);
-    problems.unsupported(name);
-  }
-}
-
-void json(std::string_view field, const Struct& in, LineFormat& out, Problems& problems) {
-  auto compiled = format::JsonFormat::compile(nodeOf(in));
-  if (!compiled.ok()) {
-    problems.addAt(field, {}, base::toStd(compiled.status().message()));
-    return;
-  }
-  for (const std::string& name : compiled->withoutData()) {
-    const auto at = problems.field(field);
-    problems.unsupported(name);
-  }
-  out.json = *std::move(compiled);
-}
+using config::parseJsonLine;
+using config::parseTextLine;
 
 LineFormat defaultLine() {
   LineFormat out;
@@ -116,10 +52,10 @@ LineFormat fileFormat(const file::FileAccessLog& in, Problems& problems) {
   switch (in.access_log_format_case()) {
     case file::FileAccessLog::kFormat:
       if (in.format().empty()) return defaultLine();
-      text("format", in.format(), out, problems);
+      parseTextLine("format", in.format(), out, problems);
       return out;
-    case file::FileAccessLog::kJsonFormat: json("json_format", in.json_format(), out, problems); return out;
-    case file::FileAccessLog::kTypedJsonFormat: json("typed_json_format", in.typed_json_format(), out, problems); return out;
+    case file::FileAccessLog::kJsonFormat: parseJsonLine("json_format", in.json_format(), out, problems); return out;
+    case file::FileAccessLog::kTypedJsonFormat: parseJsonLine("typed_json_format", in.typed_json_format(), out, problems); return out;
     case file::FileAccessLog::kLogFormat: return formatOf(in, problems);
     case file::FileAccessLog::ACCESS_LOG_FORMAT_NOT_SET: break;
   }
@@ -272,34 +208,7 @@ std::shared_ptr<const AccessLog> make(std::string_view path_field, const std::st
 
 }  // namespace
 
-LineFormat parseLineFormat(const core::SubstitutionFormatString& in, Problems& problems) {
-  LineFormat out;
-  out.omit_empty = in.omit_empty_values();
-  switch (in.format_case()) {
-    case core::SubstitutionFormatString::kTextFormat: text("text_format", in.text_format(), out, problems); break;
-    case core::SubstitutionFormatString::kTextFormatSource: {
-      std::string source;
-      if (in.text_format_source().specifier_case() == core::DataSource::kInlineString) {
-        source = in.text_format_source().inline_string();
-      } else {
-        const auto at = problems.field("text_format_source");
-        source = config::readDataSource(in.text_format_source(), problems).bytes;
-      }
-      text("text_format_source", source, out, problems);
-      break;
-    }
-    case core::SubstitutionFormatString::kJsonFormat: json("json_format", in.json_format(), out, problems); break;
-    case core::SubstitutionFormatString::FORMAT_NOT_SET: break;  // Envoy's rules have refused it
-  }
-  for (int i = 0; i < in.formatters_size(); ++i) {
-    // REQ_WITHOUT_QUERY is built in; operators of the others are judged where they stand.
-    const std::string type = config::innerType(in.formatters(i).typed_config());
-    if (type == "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery") continue;
-    const auto at = problems.element("formatters", static_cast<size_t>(i));
-    problems.unsupported(type);
-  }
-  return out;
-}
+LineFormat parseLineFormat(const core::SubstitutionFormatString& in, Problems& problems) { return config::parseLine(in, problems); }
 
 LogFilterSpec parseLogFilter(const pb::AccessLogFilter& in, Problems& problems) {
   const auto at = problems.field("filter");

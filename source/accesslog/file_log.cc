@@ -8,10 +8,7 @@ void FileLog::log(const Entry& entry) const {
   text.clear();
   format::Input input{entry.request, entry.response, entry.response_trailers, entry.info};
   input.log_type = logTypeOf(entry).name;
-  if (line_.json.has_value())
-    line_.json->print(input, text, line_.omit_empty);
-  else
-    line_.text.print(input, text, line_.omit_empty);
+  line_.print(input, text);
   file_->append(text.view());
 }
 

@@ -8,17 +8,11 @@
 #include "source/accesslog/access_log.h"
 #include "source/accesslog/log_file.h"
 #include "source/accesslog/log_filter.h"
-#include "source/format/format.h"
-#include "source/format/json_format.h"
+#include "source/format/line.h"
 
 namespace outrider::accesslog {
 
-// What a line looks like: text, or JSON when `json` is set.
-struct LineFormat {
-  format::Format text;
-  std::optional<format::JsonFormat> json;
-  bool omit_empty = false;
-};
+using LineFormat = format::Line;
 
 class FileLog final : public AccessLog {
  public:

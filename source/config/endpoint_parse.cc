@@ -79,8 +79,8 @@ const google::protobuf::Value* lbValue(const core::Metadata& metadata, const std
   return value == lb->second.fields().end() ? nullptr : &value->second;
 }
 
-Labels socketLabels(const core::Metadata& metadata) {
-  const auto at = metadata.filter_metadata().find("envoy.transport_socket_match");
+Labels labelsUnder(const core::Metadata& metadata, const std::string& filter) {
+  const auto at = metadata.filter_metadata().find(filter);
   return at == metadata.filter_metadata().end() ? Labels() : labelsOf(at->second);
 }
 
@@ -114,7 +114,8 @@ class EndpointParser {
     out.metadata = stableBytes(in);
     if (const auto* key = lbValue(in, "hash_key")) out.hash_key = key->string_value();
     if (const auto* canary = lbValue(in, "canary")) out.canary = canary->bool_value();
-    out.socket_labels = socketLabels(in);
+    out.socket_labels = labelsUnder(in, "envoy.transport_socket_match");
+    out.lb_labels = labelsUnder(in, "envoy.lb");
   }
 
   void readEndpoint(const pb::Endpoint& in, EndpointSpec& out, EndpointDetails& details) {
@@ -193,7 +194,7 @@ LocalityEndpoints parseLocality(const pb::LocalityLbEndpoints& in, Problems& pro
     out.priority = 128;
   }
   out.weight = in.load_balancing_weight().value();
-  if (in.has_metadata()) out.socket_labels = socketLabels(in.metadata());
+  if (in.has_metadata()) out.socket_labels = labelsUnder(in.metadata(), "envoy.transport_socket_match");
   if (in.has_leds_cluster_locality_config()) problems.addAt("leds_cluster_locality_config", {}, "is not supported", "lb_endpoints");
   return out;
 }

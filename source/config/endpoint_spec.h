@@ -10,13 +10,11 @@
 #include <vector>
 
 #include "source/base/address.h"
+#include "source/config/labels.h"
 
 namespace outrider::config {
 
 enum class HealthStatus : uint8_t { kUnknown, kHealthy, kUnhealthy, kDraining, kTimeout, kDegraded };
-
-// Metadata that is compared: key and serialized google.protobuf.Value, in the order of keys.
-using Labels = std::vector<std::pair<std::string, std::string>>;
 
 // Endpoints of one assignment with equal details share them.
 struct EndpointDetails {
@@ -29,6 +27,7 @@ struct EndpointDetails {
   bool check_disabled = false;  // HealthCheckConfig.disable_active_health_check
   bool canary = false;          // the metadata's envoy.lb/canary
   Labels socket_labels;         // its envoy.transport_socket_match
+  Labels lb_labels;             // its envoy.lb
   bool operator==(const EndpointDetails&) const = default;
 };
 
@@ -52,7 +51,7 @@ struct EndpointSpec {
 struct LocalityEndpoints {
   std::string region, zone, sub_zone;
   uint32_t priority = 0;
-  uint32_t weight = 0;  // 0: not given
+  uint32_t weight = 0;   // 0: not given
   Labels socket_labels;  // the locality's own envoy.transport_socket_match
   std::vector<EndpointSpec> endpoints;
   bool listed = false;  // they stood in load_balancer_endpoints

@@ -4,7 +4,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config.pb.h"
+#include "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.pb.h"
 #include "source/config/any.h"
+#include "source/config/endpoint_parse.h"
+#include "source/config/line_parse.h"
 #include "source/config/route_parse_parts.h"
 #include "source/config/tls_parse.h"
 #include "source/config/tls_spec.h"
@@ -254,6 +258,9 @@ void RouteParts::upgrades(const route::RouteAction& in, ForwardSpec& out) {
     const auto at = problems.element("upgrade_configs", static_cast<size_t>(i));
     UpgradeSpec each{upgrade.upgrade_type(), !upgrade.has_enabled() || upgrade.enabled().value(), upgrade.has_connect_config()};
     if (each.type.empty()) problems.addAt("upgrade_type", {}, "is empty");
+    if (http::equalsIgnoreCase(each.type, "CONNECT-UDP")) {
+      problems.addAt("upgrade_type", each.type, "is not supported", "CONNECT, websocket, or another protocol over bytes");
+    }
     for (const UpgradeSpec& other : out.upgrades) {
       if (http::equalsIgnoreCase(other.type, each.type)) problems.addAt("upgrade_type", each.type, "is named twice");
     }
@@ -358,16 +365,35 @@ void RouteParts::retry(const route::RetryPolicy& in, RetrySpec& out) {
     if (from.has_max_interval()) out.reset_max = parseDuration("max_interval", from.max_interval(), problems);
   }
   for (int i = 0; i < in.retry_host_predicate_size(); ++i) {
-    const std::string type = innerType(in.retry_host_predicate(i).typed_config());
-    if (type == "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")
+    const auto element = problems.element("retry_host_predicate", static_cast<size_t>(i));
+    const auto at = problems.field("typed_config");
+    const google::protobuf::Any& any = in.retry_host_predicate(i).typed_config();
+    const std::string type = innerType(any);
+    envoy::extensions::retry::host::omit_host_metadata::v3::OmitHostMetadataConfig omit;
+    if (type == "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate") {
       out.avoid_previous_hosts = true;
-    else
-      problems.unsupported("retry_host_predicate");
+    } else if (type == "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate") {
+      out.avoid_canaries = true;
+    } else if (type != omit.GetDescriptor()->full_name()) {
+      problems.add(type, "is no known predicate", "previous_hosts, omit_canary_hosts or omit_host_metadata");
+    } else if (unpack(any, omit, problems)) {
+      const auto labels = omit.metadata_match().filter_metadata().find("envoy.lb");
+      if (labels != omit.metadata_match().filter_metadata().end()) out.avoid_labels = labelsOf(labels->second);
+    }
   }
   if (in.has_retry_priority()) {
+    const auto priority = problems.field("retry_priority");
+    const auto at = problems.field("typed_config");
     const std::string type = innerType(in.retry_priority().typed_config());
-    if (type == "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig") out.avoid_previous_priorities = true;
-    problems.unsupported("retry_priority");
+    envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig previous;
+    if (type != previous.GetDescriptor()->full_name()) {
+      problems.add(type, "is no known priority", "previous_priorities");
+    } else if (unpack(in.retry_priority().typed_config(), previous, problems)) {
+      if (previous.update_frequency() <= 0) {
+        problems.addAt("update_frequency", std::to_string(previous.update_frequency()), "is too small", "1 or more");
+      }
+      out.priority_update = static_cast<uint32_t>(std::max(1, previous.update_frequency()));
+    }
   }
   if (in.host_selection_retry_max_attempts() > 0) {
     out.host_selection_attempts = static_cast<uint32_t>(std::min<int64_t>(in.host_selection_retry_max_attempts(), 100));
@@ -411,10 +437,14 @@ void RouteParts::redirect(const route::RedirectAction& in, RedirectSpec& out) {
 }
 
 void RouteParts::direct(const route::DirectResponseAction& in, DirectSpec& out) {
-  reportOthers(in, {"status", "body"}, problems, {"body_format"});
+  reportOthers(in, {"status", "body", "body_format"}, problems);
   if (in.status() < 200 || in.status() > 599)
     problems.addAt("status", std::to_string(in.status()), "is no status that can be answered", "200 to 599");
   out.status = static_cast<uint16_t>(in.status());
+  if (in.has_body_format()) {
+    const auto at = problems.field("body_format");
+    out.format = parseBodyFormat(in.body_format(), problems, &read_files);
+  }
   if (!in.has_body()) return;
   const auto at = problems.field("body");
   // An empty inline body is a body without bytes, not a missing one.

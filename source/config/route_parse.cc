@@ -83,6 +83,11 @@ void RouteParts::add(std::string_view field, const HeaderOptions& in, HeaderEdit
   }
 }
 
+void parseHeadersToAdd(std::string_view field, const RouteParts::HeaderOptions& in, HeaderEditSpec& out, Problems& problems) {
+  static const OverrideParser none;
+  RouteParts{problems, none}.add(field, in, out);
+}
+
 void RouteParts::remove(std::string_view field, const Names& in, HeaderEditSpec& out) {
   for (int i = 0; i < in.size(); ++i) {
     const auto at = problems.element(field, static_cast<size_t>(i));

@@ -3,6 +3,8 @@
 // Thread: any, off the workers. Source: config.route.v3, hcm.v3.ScopedRoutes.
 #pragma once
 
+#include <google/protobuf/repeated_field.h>
+
 #include <functional>
 #include <memory>
 
@@ -13,6 +15,9 @@
 
 namespace google::protobuf {
 class Any;
+}
+namespace envoy::config::core::v3 {
+class HeaderValueOption;
 }
 namespace envoy::config::route::v3 {
 class RouteConfiguration;
@@ -43,6 +48,10 @@ std::shared_ptr<const RouteTable> parseRouteTable(const envoy::config::route::v3
 // decodes, checks and compiles that one.
 std::shared_ptr<const RouteTable> readRouteTable(std::string_view bytes, const Checker& checker, const RouteTable* before,
                                                  ParseContext& context, const OverrideParser& overrides = {});
+
+// Headers with formats as values, wherever they are added.
+void parseHeadersToAdd(std::string_view field, const google::protobuf::RepeatedPtrField<envoy::config::core::v3::HeaderValueOption>& in,
+                       HeaderEditSpec& out, Problems& problems);
 
 // An inline table of a scope is not part of the spec: parse it with parseRouteTable().
 ScopeSpec parseScope(const envoy::config::route::v3::ScopedRouteConfiguration& in, Problems& problems);

@@ -10,8 +10,13 @@
 #include <vector>
 
 #include "source/base/clock.h"
+#include "source/config/labels.h"
 #include "source/match/header_matcher.h"
 #include "source/match/string_matcher.h"
+
+namespace outrider::format {
+struct Line;
+}
 
 namespace outrider::config {
 
@@ -60,7 +65,7 @@ struct QueryMatchSpec {
 struct RouteMatchSpec {
   enum class Path : uint8_t { kPrefix, kExact, kSeparatedPrefix, kRegex, kConnect };
   Path kind = Path::kPrefix;
-  std::string path = "/";  // or the pattern
+  std::string path = "/";            // or the pattern
   match::CheckedRegex checked = {};  // of kRegex
   bool case_sensitive = true;
   std::vector<match::HeaderMatchSpec> headers;
@@ -115,10 +120,12 @@ struct RetrySpec {
     bool unix_time = false;                             // when, in seconds since the epoch; else how long, in seconds
     bool operator==(const Reset&) const = default;
   };
-  std::vector<Reset> reset_headers;            // of a response that says when to come back; empty: not asked
-  Nanos reset_max = 300 * base::kSecond;       // what says a longer time is not heard
-  bool avoid_previous_hosts = false;                    // previous_hosts predicate
-  bool avoid_previous_priorities = false;
+  std::vector<Reset> reset_headers;       // of a response that says when to come back; empty: not asked
+  Nanos reset_max = 300 * base::kSecond;  // what says a longer time is not heard
+  bool avoid_previous_hosts = false;      // previous_hosts predicate
+  bool avoid_canaries = false;            // omit_canary_hosts
+  Labels avoid_labels;                    // omit_host_metadata: the envoy.lb labels of hosts to avoid
+  uint32_t priority_update = 0;           // previous_priorities: after so many attempts; 0: no
   uint32_t host_selection_attempts = 1;
   bool operator==(const RetrySpec&) const = default;
 };
@@ -194,10 +201,22 @@ struct RedirectSpec {
   bool operator==(const RedirectSpec&) const = default;
 };
 
+// core.v3.SubstitutionFormatString as the format of a body. Equal if it was made from the same bytes.
+struct BodyFormat {
+  std::string origin;
+  std::string content_type;
+  std::shared_ptr<const format::Line> line;
+  bool operator==(const BodyFormat& other) const { return origin == other.origin; }
+};
+
 struct DirectSpec {
   uint16_t status = 200;
   std::string body;
-  bool operator==(const DirectSpec&) const = default;
+  std::shared_ptr<const BodyFormat> format;  // null: the body is sent as it is
+  bool operator==(const DirectSpec& other) const {
+    return status == other.status && body == other.body &&
+           (format == other.format || (format != nullptr && other.format != nullptr && *format == *other.format));
+  }
 };
 
 struct RouteSpec {

@@ -32,6 +32,8 @@ class HttpStreamOwner {
   // The route is known (or null): limits of it are set; a reply refuses what it does not allow, as an upgrade.
   virtual const Reply* afterMatch(HttpStream&, http::RequestHead&) { return nullptr; }
   virtual const HttpChain& chainFor(HttpStream& stream) = 0;
+  // A reply of the proxy's own, before any hook sees it: its status, body, type and head may be another.
+  virtual void shapeReply(HttpStream&, Reply&, http::ResponseHead&) {}
   virtual void finishResponse(HttpStream& stream, http::ResponseHead& head) = 0;       // last edits before the codec
   virtual bool finishInformational(HttpStream& stream, http::ResponseHead& head) = 0;  // false: it is not passed on
   virtual void onStreamEnd(HttpStream& stream) = 0;  // the stream is gone after the turn: log and count now

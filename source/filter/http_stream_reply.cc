@@ -53,16 +53,17 @@ std::string_view grpcMessage(std::string_view text, base::Arena& arena) {
 }
 
 // gRPC clients want trailers-only: HTTP 200 and the status in the head.
-void grpcHead(const Reply& reply, base::Arena& arena, http::ResponseHead& head) {
+void grpcHead(const Reply& reply, bool message, base::Arena& arena, http::ResponseHead& head) {
   head.status = 200;
-  if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
   head.headers.remove(http::HeaderId::kContentLength);
   head.headers.set(http::HeaderId::kContentType, "application/grpc");
   char text[8];
   const int status = reply.grpc_status < 0 ? grpcStatusOf(reply.status) : reply.grpc_status;
   const auto end = std::to_chars(text, text + sizeof text, status).ptr;
   head.headers.addCopy(http::HeaderId::kGrpcStatus, {text, static_cast<size_t>(end - text)});
-  if (!reply.body.empty()) head.headers.add(http::HeaderId::kGrpcMessage, grpcMessage(reply.body, arena));
+  std::string_view body = reply.body;
+  if (body.ends_with('\n')) body.remove_suffix(1);  // JSON ends its line
+  if (message && !body.empty()) head.headers.add(http::HeaderId::kGrpcMessage, grpcMessage(body, arena));
 }
 
 }  // namespace
@@ -77,9 +78,10 @@ Reply& HttpStream::makeReply(uint16_t status, std::string_view body, std::string
 
 void HttpStream::respondWith(const Reply& reply) { localReply(reply, true); }
 
-void HttpStream::localReply(const Reply& reply, bool through_hooks) {
+void HttpStream::localReply(const Reply& given, bool through_hooks) {
   // A source belongs to the stream from here on, whatever becomes of the reply.
-  std::unique_ptr<BodySource> source(reply.source);
+  std::unique_ptr<BodySource> source(given.source);
+  Reply reply = given;
   if (finishing_ || cutOff()) return;
   if (reply.flag != stream::ResponseFlag::kCount) info_.flags.set(reply.flag);
   info_.details = reply.details;
@@ -103,23 +105,30 @@ void HttpStream::localReply(const Reply& reply, bool through_hooks) {
   auto& head = *arena_->make<http::ResponseHead>(*arena_);
   // Who sent what is no request is not asked for another, as Envoy.
   head.keep_alive = !reply.close && reply.status != 400;
+  // What others add to the head may say of which type the body is, never how long it is.
+  head.status = reply.status;
+  if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
+  const std::string_view type_before = head.headers.get(http::HeaderId::kContentType);
+  owner_.shapeReply(*this, reply, head);
+  const bool bodyless = request_ != nullptr && request_->isHead();
   if (request_ != nullptr && isGrpc(request_->headers.get(http::HeaderId::kContentType))) {
-    grpcHead(reply, *arena_, head);
+    grpcHead(reply, !bodyless, *arena_, head);
     response_ = &head;
     walkHead<Direction::kResponse>(0, true);
     return;
   }
   head.status = reply.status;
-  const bool bodyless = request_ != nullptr && request_->isHead();
-  // What others add to the head may say of which type the body is, never how long it is.
-  if (reply.headers != nullptr) head.headers.copyFrom(*reply.headers);
   const std::string_view type = !reply.content_type.empty() ? reply.content_type : "text/plain";
   if (source == nullptr) {
     if (!reply.body.empty()) {
       char* text = arena_->bytes(24);
       const auto end = std::to_chars(text, text + 24, reply.body.size()).ptr;
       head.headers.set(http::HeaderId::kContentLength, {text, static_cast<size_t>(end - text)});
-      if (!head.headers.has(http::HeaderId::kContentType)) head.headers.add(http::HeaderId::kContentType, type);
+      // The type of a formatted body goes before what the reply's maker said, not before what was added by name.
+      const std::string_view named = head.headers.get(http::HeaderId::kContentType);
+      if (named.empty() || (named == type_before && reply.formatted)) {
+        head.headers.set(http::HeaderId::kContentType, type);
+      }
     } else {
       head.headers.remove(http::HeaderId::kContentLength);
       head.headers.remove(http::HeaderId::kContentType);

@@ -31,6 +31,7 @@ struct Reply {
   const http::HeaderMap* headers = nullptr;                  // added to the head; arena object
   BodySource* source = nullptr;                              // instead of `body`
   bool close = false;                                        // H1: close behind it
+  bool formatted = false;                                    // by local_reply_config: `content_type` is its format's
 };
 
 struct [[nodiscard]] Verdict {

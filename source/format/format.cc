@@ -380,6 +380,7 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kGrpcStatusNumber: return putGrpc(in, 2, out);
     case Operator::kAccessLogType: return put(in.log_type, out);
     case Operator::kLocalReplyBody: out.add(in.local_reply_body); return true;
+    case Operator::kOutriderReason: return put(info.reason, out);
     case Operator::kPeerUriSan:
     case Operator::kPeerDnsSan:
     case Operator::kPeerIpSan:

@@ -1,5 +1,5 @@
 // Envoy's command operators: what %NAME(...)% stands for. One table gives names, rules for parameters, and kinds.
-// Source: Envoy's access log documentation ("Command Operators"). Thread: constant data.
+// Source: Envoy's access log documentation ("Command Operators"); OUTRIDER_REASON is our own (docs/reasons.md). Thread: constant data.
 #pragma once
 
 #include <cstdint>
@@ -84,6 +84,7 @@ enum class Params : uint8_t { kNone, kOptional, kRequired };
   X("GRPC_STATUS_NUMBER", kGrpcStatusNumber, kNone, false, true)                           \
   X("ACCESS_LOG_TYPE", kAccessLogType, kNone, false, false)                                \
   X("LOCAL_REPLY_BODY", kLocalReplyBody, kNone, false, false)                              \
+  X("OUTRIDER_REASON", kOutriderReason, kNone, false, false)                               \
   X("DOWNSTREAM_PEER_URI_SAN", kPeerUriSan, kNone, false, false)                           \
   X("DOWNSTREAM_PEER_DNS_SAN", kPeerDnsSan, kNone, false, false)                           \
   X("DOWNSTREAM_PEER_IP_SAN", kPeerIpSan, kNone, false, false)                             \

@@ -143,12 +143,31 @@ RetryState::Wait RetryState::wait(uint16_t attempts, uint64_t random) {
   return {window <= 0 ? 0 : static_cast<base::Nanos>(random % static_cast<uint64_t>(window)), false};
 }
 
-void RetryState::avoid(upstream::lb::LbContext& context) const {
+void RetryState::avoid(upstream::lb::LbContext& context) {
   const config::RetrySpec* policy = route_->retry();
-  if (policy == nullptr || !policy->avoid_previous_hosts || tried_count_ == 0) return;
-  context.avoid = tried_;
-  context.avoid_count = tried_count_;
+  if (policy == nullptr || attempts_seen_ == 0) return;
+  if (policy->priority_update > 0) {
+    if (attempts_seen_ % policy->priority_update == 0) avoided_priorities_ = used_priorities_;
+    context.avoid_priorities = avoided_priorities_;
+  }
+  if (!policy->avoid_previous_hosts && !policy->avoid_canaries && policy->avoid_labels.empty()) return;
+  if (policy->avoid_previous_hosts) {
+    context.avoid = tried_;
+    context.avoid_count = tried_count_;
+  }
+  context.avoid_canaries = policy->avoid_canaries;
+  context.avoid_labels = &policy->avoid_labels;
   context.most_picks = policy->host_selection_attempts + 1;
+}
+
+void RetryState::tried(const upstream::Host& host, const upstream::lb::LbContext& context) {
+  if (tried_count_ < kMostTried) tried_[tried_count_++] = &host;
+  if (context.none_left) {
+    used_priorities_ = avoided_priorities_ = 0;
+    attempts_seen_ = 0;
+  }
+  ++attempts_seen_;
+  if (context.priority < 64) used_priorities_ |= uint64_t{1} << context.priority;
 }
 
 }  // namespace outrider::router

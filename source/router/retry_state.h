@@ -41,22 +41,24 @@ class RetryState final {
   };
   Wait wait(uint16_t attempts, uint64_t random);
 
-  void tried(const upstream::Host& host) {
-    if (tried_count_ < kMostTried) tried_[tried_count_++] = &host;
-  }
-  void avoid(upstream::lb::LbContext& context) const;
+  // What the next attempt avoids; and after its pick, what it chose.
+  void avoid(upstream::lb::LbContext& context);
+  void tried(const upstream::Host& host, const upstream::lb::LbContext& context);
 
  private:
   const config::CompiledRoute* route_ = nullptr;
   upstream::Cluster* held_ = nullptr;  // a unit of its breaker is held
   uint32_t on_ = 0;                    // RetryOn bits
   uint32_t left_ = 0;
-  base::Nanos told_ = 0;               // by the last answer; 0: it said nothing
+  base::Nanos told_ = 0;          // by the last answer; 0: it said nothing
   std::string_view asked_codes_;  // x-envoy-retriable-status-codes, in the stream's arena
   std::string_view asked_names_;  // x-envoy-retriable-header-names
   static constexpr size_t kMostTried = 8;
   const upstream::Host* tried_[kMostTried];  // to compare with only: they may be gone
   uint8_t tried_count_ = 0;
+  // Priorities, a bit each: those that attempts used, and those that are avoided now.
+  uint64_t used_priorities_ = 0, avoided_priorities_ = 0;
+  uint32_t attempts_seen_ = 0;  // since priorities were last all avoided
   bool counted_ = false;
 };
 

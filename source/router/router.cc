@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "source/config/body_format.h"
 #include "source/router/words.h"
 
 namespace outrider::router {
@@ -116,6 +117,14 @@ Verdict Router::direct(const http::RequestHead& head) {
   const uint16_t status = route_->direct().status;
   Reply& reply = stream_.makeReply(status, route_->direct().body, "direct_response");
   reply.reason = "direct_response";
+  if (const config::BodyFormat* format = route_->direct().format.get()) {
+    format::Input input = formatInput();
+    input.local_reply_body = reply.body;
+    reply.body = config::formatBody(*format, input, stream_.arena());
+    auto* headers = stream_.arena().make<http::HeaderMap>(stream_.arena());
+    headers->set(HeaderId::kContentType, format->content_type);
+    reply.headers = headers;
+  }
   editReply(reply);
   if ((status == 201 || status / 100 == 3) && !reply.headers->has(HeaderId::kLocation)) {
     // What was asked for is where it is, unless the route says another place.
@@ -251,7 +260,7 @@ void Router::startAttempt() {
     return;
   }
   stream_.info().host = host;
-  retry_.tried(*host);
+  retry_.tried(*host, context);
   if (route_->forward().auto_host_rewrite && !host->hostname().empty()) {
     route_->rewriteHost(*head_, host->hostname(), !config_.suppress_envoy_headers);
   }

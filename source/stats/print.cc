@@ -176,7 +176,8 @@ NameTags nameTags(std::string_view name) {
   constexpr Kind kKinds[] = {{"ciphers.", "envoy_ssl_cipher"},
                              {"versions.", "envoy_ssl_version"},
                              {"curves.", "envoy_ssl_curve"},
-                             {"sigalgs.", "envoy_ssl_sigalg"}};
+                             {"sigalgs.", "envoy_ssl_sigalg"},
+                             {"outrider_reason.", "outrider_reason"}};
   for (const Kind& kind : kKinds) {
     if (name.substr(0, kind.prefix.size()) != kind.prefix) continue;
     out.metric = std::string(kind.prefix.substr(0, kind.prefix.size() - 1));

@@ -204,6 +204,8 @@ TEST(Prometheus, TakesResponseCodesOutOfNames) {
   EXPECT_EQ(nameTags("downstream_rq_5xx").labels, R"(envoy_response_code_class="5")");
   EXPECT_EQ(nameTags("upstream_rq_total").metric, "upstream_rq_total");
   EXPECT_EQ(nameTags("upstream_rq_0rtt").labels, "");
+  EXPECT_EQ(nameTags("outrider_reason.no_route").metric, "outrider_reason");
+  EXPECT_EQ(nameTags("outrider_reason.no_route").labels, R"(outrider_reason="no_route")");
   EXPECT_EQ(nameTags("ciphers.TLS_AES_256_GCM_SHA384").metric, "ciphers");
   EXPECT_EQ(nameTags("ciphers.TLS_AES_256_GCM_SHA384").labels, R"(envoy_ssl_cipher="TLS_AES_256_GCM_SHA384")");
 }

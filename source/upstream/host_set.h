@@ -39,6 +39,8 @@ struct PriorityLevel {
   uint32_t host_count = 0;
   uint8_t healthy_load = 0;  // percent of the traffic that goes to healthy hosts here; all loads add up to 100
   uint8_t degraded_load = 0;
+  uint8_t healthy_part = 0;  // percent that its healthy hosts could serve, overprovisioning counted
+  uint8_t degraded_part = 0;
   bool panic = false;  // too few are healthy: all hosts are used
 };
 

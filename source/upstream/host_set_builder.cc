@@ -178,6 +178,8 @@ void setLoads(HostSet& out, const std::vector<Level>& levels, const HostSetPolic
   for (size_t i = 0; i < n; ++i) {
     out.levels[i].healthy_load = static_cast<uint8_t>(healthy_load[i]);
     out.levels[i].degraded_load = static_cast<uint8_t>(degraded_load[i]);
+    out.levels[i].healthy_part = static_cast<uint8_t>(healthy[i]);
+    out.levels[i].degraded_part = static_cast<uint8_t>(degraded[i]);
   }
 }
 

@@ -11,10 +11,21 @@ namespace outrider::upstream::lb {
 
 struct LbContext {
   std::optional<uint64_t> hash;  // of the route's hash policy
-  // Hosts that earlier attempts used; avoided as long as `most_picks` picks find another (retry_host_predicate).
+  // Of retries. Hosts that a retry_host_predicate turns down are avoided as long as `most_picks` picks find another: those that earlier
+  // attempts used, canaries, hosts that have these labels.
   const Host* const* avoid = nullptr;
   size_t avoid_count = 0;
+  bool avoid_canaries = false;
+  const config::Labels* avoid_labels = nullptr;
   uint32_t most_picks = 1;
+  // Priorities that earlier attempts used, a bit each: their traffic goes to the others, as long as there is one.
+  uint64_t avoid_priorities = 0;
+
+  // What pick() tells: the priority of its host, and whether all priorities were to be avoided.
+  mutable uint32_t priority = 0;
+  mutable bool none_left = false;
+
+  bool turnsDown(const Host& host) const;
 };
 
 }  // namespace outrider::upstream::lb

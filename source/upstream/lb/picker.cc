@@ -91,25 +91,61 @@ size_t levelOf(const HostSet& set, uint32_t ticket, bool& degraded) {
   return 0;
 }
 
-bool avoided(const LbContext& context, const Host* host) {
-  return std::find(context.avoid, context.avoid + context.avoid_count, host) != context.avoid + context.avoid_count;
+// The same with what priorities that are not avoided could serve; none of them can: as if none were avoided.
+size_t levelAvoiding(const HostSet& set, const LbContext& context, uint32_t ticket, bool& degraded) {
+  const auto part = [&](size_t level, bool second) -> uint32_t {
+    if (level < 64 && (context.avoid_priorities >> level & 1) != 0) return 0;
+    return second ? set.levels[level].degraded_part : set.levels[level].healthy_part;
+  };
+  uint32_t total = 0;
+  for (size_t i = 0; i < set.levels.size(); ++i) total += part(i, false) + part(i, true);
+  total = std::min(total, 100u);
+  if (total == 0) {
+    context.none_left = true;
+    return levelOf(set, ticket, degraded);
+  }
+  // What rounding leaves goes round again, from the first on.
+  uint32_t left = 100;
+  while (true) {
+    for (const bool second : {false, true}) {
+      for (size_t i = 0; i < set.levels.size(); ++i) {
+        const uint32_t load = std::min(left, part(i, second) * 100 / total);
+        if (ticket < load) {
+          degraded = second;
+          return i;
+        }
+        ticket -= load;
+        left -= load;
+      }
+    }
+  }
 }
 
 // A request without a hash goes anywhere.
 const Host* byHash(const HostSet& set, const LbContext& context, uint64_t random, bool& panic) {
   const uint64_t hash = context.hash.value_or(random);
   bool degraded = false;
-  const PriorityLevel& level = set.levels[levelOf(set, static_cast<uint32_t>(hash % 100), degraded)];
+  context.priority = static_cast<uint32_t>(levelOf(set, static_cast<uint32_t>(hash % 100), degraded));
+  const PriorityLevel& level = set.levels[context.priority];
   panic = level.panic;
   const Host* host = nullptr;
   for (uint32_t attempt = 0; attempt < std::max(1u, context.most_picks); ++attempt) {
     host = level.table->at(hash, attempt);
-    if (host == nullptr || !avoided(context, host)) break;
+    if (host == nullptr || !context.turnsDown(*host)) break;
   }
   return host;
 }
 
 }  // namespace
+
+bool LbContext::turnsDown(const Host& host) const {
+  if (std::find(avoid, avoid + avoid_count, &host) != avoid + avoid_count) return true;
+  if (avoid_canaries && host.details().canary) return true;
+  if (avoid_labels == nullptr || avoid_labels->empty()) return false;
+  const config::Labels& has = host.details().lb_labels;
+  return std::all_of(avoid_labels->begin(), avoid_labels->end(),
+                     [&](const auto& label) { return std::find(has.begin(), has.end(), label) != has.end(); });
+}
 
 const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& context, uint64_t random_a, uint64_t random_b,
                  bool& panic) {
@@ -121,7 +157,11 @@ const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& 
   for (uint32_t attempt = 0; attempt < tries; ++attempt) {
     size_t level = 0;
     bool degraded = false;
-    if (set.levels.size() > 1 || set.levels[0].healthy_load != 100) level = levelOf(set, scaled(random_a, 100), degraded);
+    if (context.avoid_priorities != 0) {
+      level = levelAvoiding(set, context, scaled(random_a, 100), degraded);
+    } else if (set.levels.size() > 1 || set.levels[0].healthy_load != 100) {
+      level = levelOf(set, scaled(random_a, 100), degraded);
+    }
     const PriorityLevel& chosen = set.levels[level];
     if (chosen.panic) {
       panic = true;
@@ -129,7 +169,8 @@ const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& 
     } else {
       host = fromCandidates(degraded ? chosen.degraded : chosen.healthy, policy, *set.shared, level, random_b);
     }
-    if (host == nullptr || !avoided(context, host)) return host;
+    context.priority = static_cast<uint32_t>(level);
+    if (host == nullptr || !context.turnsDown(*host)) return host;
     random_a = mix(random_a + 1);
     random_b = mix(random_b + 1);
   }

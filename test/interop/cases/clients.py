@@ -1,12 +1,22 @@
 """Who the client is and what a hop leaves of a head: forwarded fields, request ids, server, via, hosts, paths."""
 import harness
-from cases.engine import LISTENERS, add, exchange, host, request, route, says, to
+from cases.engine import LISTENERS, add, exchange, exchange2, host, request, route, says, to
 
 INTERNAL = {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}, {"address_prefix": "127.0.0.0", "prefix_len": 8}]}
 
 
 def forwarding(**more):
     return lambda side: dict({"hosts": harness.everything_to("a")}, **more)
+
+
+def detecting(*extensions, **more):
+    """With original_ip_detection_extensions: (type, fields) each."""
+    made = [{"name": kind, "typed_config": dict({"@type": "type.googleapis.com/envoy.extensions.http.original_ip_detection." + kind}, **fields)}
+            for kind, fields in extensions]
+    return forwarding(original_ip_detection_extensions=made, internal_address_config=INTERNAL, **more)
+
+
+XFF, HEADER = "xff.v3.XffConfig", "custom_header.v3.CustomHeaderConfig"
 
 
 def answering(**more):
@@ -17,6 +27,18 @@ def answering(**more):
 
 
 LISTENERS.update({
+    "detxff": detecting((XFF, {"xff_num_trusted_hops": 1})),
+    "detxffappend": detecting((XFF, {"skip_xff_append": False})),
+    "detcidr": detecting((XFF, {"xff_trusted_cidrs": {"cidrs": [{"address_prefix": "127.0.0.0", "prefix_len": 8}, {"address_prefix": "10.0.0.0", "prefix_len": 8}]}})),
+    "detcidrappend": detecting((XFF, {"xff_trusted_cidrs": {"cidrs": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]}, "skip_xff_append": False})),
+    "detstranger": detecting((XFF, {"xff_trusted_cidrs": {"cidrs": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]}})),
+    "dethead": detecting((HEADER, {"header_name": "x-client", "allow_extension_to_set_address_as_trusted": True})),
+    "detheadext": detecting((HEADER, {"header_name": "X-Client"})),
+    "detreject": detecting((HEADER, {"header_name": "x-client", "reject_with_status": {"code": 401}})),
+    "detrejectodd": detecting((HEADER, {"header_name": "x-client", "reject_with_status": {"code": 200}})),
+    "detboth": detecting((HEADER, {"header_name": "x-client"}), (XFF, {})),
+    "schemehttps": lambda side: {"hosts": harness.everything_to("two"), "scheme_header_transformation": {"scheme_to_overwrite": "https"}},
+    "schemehttp": lambda side: {"hosts": harness.everything_to("two"), "scheme_header_transformation": {"scheme_to_overwrite": "http"}},
     "hop1": forwarding(use_remote_address=True, xff_num_trusted_hops=1),
     "hop2": forwarding(use_remote_address=True, xff_num_trusted_hops=2, skip_xff_append=True),
     "behind1": forwarding(xff_num_trusted_hops=1, internal_address_config=INTERNAL),
@@ -56,6 +78,19 @@ def fill():
         "three": "x-forwarded-for: 1.2.3.4,5.6.7.8,10.0.0.9", "IPv6": "x-forwarded-for: 2001:db8::1", "no address": "x-forwarded-for: me",
         "with port": "x-forwarded-for: 1.2.3.4:80", "empty": "x-forwarded-for:",
     }
+    detected = dict(lists, **{"header": "x-client: 9.8.7.6", "header inside": "x-client: 10.8.7.6", "header IPv6": "x-client: 2001:db8::7",
+                              "header is no address": "x-client: me", "header with port": "x-client: 9.8.7.6:80", "two headers": "x-client: 9.8.7.6 & x-client: 9.8.7.7",
+                              "header and list": "x-client: 9.8.7.6 & x-forwarded-for: 1.2.3.4", "inside list": "x-forwarded-for: 1.2.3.4, 10.0.0.1, 10.0.0.2",
+                              "broken list": "x-forwarded-for: 1.2.3.4, what, 10.0.0.2", "all inside": "x-forwarded-for: 10.0.0.1, 10.0.0.2", "me alone": "x-forwarded-for: 127.0.0.1"})
+    for listener in ("detxff", "detxffappend", "detcidr", "detcidrappend", "detstranger", "dethead", "detheadext", "detreject", "detrejectodd", "detboth"):
+        for name, headers in detected.items():
+            exchange("address detection", "%s: %s" % (listener, name), request("/ok", headers=headers + (" & " if headers else "") + "x-envoy-max-retries: 3"),
+                     listener=listener, differs=("loopback",) if listener in ("detxffappend", "detcidrappend", "detstranger") else ())
+    for listener in ("schemehttps", "schemehttp"):
+        for name, headers in (("plain", ""), ("told https", "x-forwarded-proto: https"), ("told nonsense", "x-forwarded-proto: gopher")):
+            exchange("scheme", "%s: %s" % (listener, name), request("/ok", headers=headers), listener=listener)
+        exchange("scheme", listener + ": absolute", request("http://h/ok"), listener=listener)
+        exchange2("scheme", listener + ": HTTP/2", listener=listener)
     for listener in ("hop1", "hop2", "behind1", "inside", "edgeinside", "noappend"):
         loop = ("loopback",) if listener in ("hop1", "edgeinside") else ()
         for name, headers in lists.items():

@@ -49,6 +49,10 @@ def retry_hosts(side):
     routes += [route("/%sdown/" % name, to("refused", prefix_rewrite="/", timeout="3s", retry_policy=POLICIES[name]))
                for name in ("5xx", "connect", "gateway", "reset", "before", "refused")]
     routes += [route("/%s/" % name, to(name, prefix_rewrite="/", timeout="3s", retry_policy=POLICIES["5xx3"])) for name in ("nobudget", "budget")]
+    routes += [route("/%s/" % name, to(name, prefix_rewrite="/", timeout="3s", retry_policy=POLICIES[name])) for name in ("canaries", "old", "levels")]
+    routes += [route("/alllevels/", to("nolevels", prefix_rewrite="/", timeout="3s", retry_policy=POLICIES["alllevels"])),
+               route("/twice/", to("levels", prefix_rewrite="/", timeout="3s", retry_policy=POLICIES["twice"])),
+               route("/twicetwice/", to("levels", prefix_rewrite="/", timeout="3s", retry_policy=POLICIES["twicetwice"]))]
     routes += [route("/short/", to(prefix_rewrite="/", timeout="0.25s", retry_policy=policy("5xx", 5, per_try_timeout="0.1s"))),
                route("/longtry/", to(prefix_rewrite="/", timeout="0.2s", retry_policy=policy("5xx", 1, per_try_timeout="5s"))),
                route("/plain/", to(prefix_rewrite="/", timeout="3s")), route("/noroute/", to(prefix_rewrite="/", timeout="0.2s")),
@@ -69,7 +73,42 @@ def time_hosts(side):
                  route("/", to(timeout="0s")))]
 
 
+def predicate(name, kind, **fields):
+    return {"name": name, "typed_config": dict({"@type": "type.googleapis.com/envoy.extensions.retry." + kind}, **fields)}
+
+
+CANARIES = predicate("canaries", "host.omit_canary_hosts.v3.OmitCanaryHostsPredicate")
+OLD = predicate("old", "host.omit_host_metadata.v3.OmitHostMetadataConfig", metadata_match={"filter_metadata": {"envoy.lb": {"version": "old"}}})
+PRIORITIES = predicate("previous", "priority.previous_priorities.v3.PreviousPrioritiesConfig", update_frequency=1)
+TWICE = predicate("previous", "priority.previous_priorities.v3.PreviousPrioritiesConfig", update_frequency=2)
+POLICIES.update({
+    "canaries": policy("connect-failure", 1, retry_host_predicate=[CANARIES], host_selection_retry_max_attempts=20),
+    "old": policy("connect-failure", 1, retry_host_predicate=[OLD], host_selection_retry_max_attempts=20),
+    "levels": policy("connect-failure", 1, retry_priority=PRIORITIES), "alllevels": policy("connect-failure", 3, retry_priority=PRIORITIES),
+    "twice": policy("connect-failure", 1, retry_priority=TWICE), "twicetwice": policy("connect-failure", 2, retry_priority=TWICE),
+})
+
+
+def labelled(side, name, **labels):
+    """Two hosts with these labels that refuse, and one without that answers."""
+    made = harness.cluster(name, side.ports["refused"], side.ports["refused"] + 0, side.a.port)
+    hosts = made["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    hosts[1]["endpoint"]["address"]["socket_address"]["address"] = "127.0.0.9"
+    for each in hosts[:2]:
+        each["metadata"] = {"filter_metadata": {"envoy.lb": labels}}
+    return made
+
+
+def levelled(side, name, *levels):
+    made = harness.cluster(name)
+    made["load_assignment"]["endpoints"] = [{"priority": i, "locality": {"zone": "z%d" % i}, "lb_endpoints": [{"endpoint": {"address": harness.address(port)}}]}
+                                            for i, port in enumerate(levels)]
+    return made
+
+
 CLUSTERS.extend([
+    lambda side: labelled(side, "canaries", canary=True), lambda side: labelled(side, "old", version="old"),
+    lambda side: levelled(side, "levels", side.ports["refused"], side.a.port), lambda side: levelled(side, "nolevels", side.ports["refused"]),
     lambda side: harness.cluster("nobudget", side.a.port, circuit_breakers={"thresholds": [{"retry_budget": {"budget_percent": {"value": 0}, "min_retry_concurrency": 0}}]}),
     lambda side: harness.cluster("budget", side.a.port, circuit_breakers={"thresholds": [{"max_retries": 0, "retry_budget": {}}]}),
 ])
@@ -141,6 +180,11 @@ def fill():
     for path in ("/told/soon", "/told/later", "/told/never", "/told/past", "/told/second", "/told/flaky1", "/tryidle/hang", "/tryidleonce/hang", "/tryidle/stall", "/tryidle/ok",
                  "/nobudget/flaky1", "/budget/flaky1", "/budget/flaky3"):
         retry(path)
+    for path in ("/levels/ok", "/alllevels/ok", "/twice/ok", "/twicetwice/ok"):
+        retry(path)
+    for path in ("/canaries/", "/old/"):
+        for i in range(6):
+            exchange("retry", "%s%d" % (path, i), request(path + str(i), headers=INSIDE), listener="retry", brief=True)
     for path in ("/try/hang", "/5xx3/flaky2", "/many/rst", "/plain/ok", "/tryidle/hang"):
         retry(path, host="timeouts", name="timeout header: " + path)
     for size in (800, 200000, 900000):

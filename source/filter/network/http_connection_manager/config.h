@@ -8,6 +8,7 @@
 #include "source/config/scope_key.h"
 #include "source/filter/http_filter.h"
 #include "source/filter/network.h"
+#include "source/filter/network/http_connection_manager/local_reply.h"
 #include "source/filter/network/http_connection_manager/spec.h"
 #include "source/filter/network/http_connection_manager/stats.h"
 
@@ -28,7 +29,9 @@ class HcmConfig final : public NetworkFilterFactory {
   config::ScopeSetId scope_set = config::kNoScopeSet;
   std::vector<std::shared_ptr<const void>> leases;  // of the tables above: they live as long as this
   std::vector<std::shared_ptr<const accesslog::AccessLog>> access_logs;
+  std::shared_ptr<const LocalReplies> local_replies;  // null: our answers go out as they are
   HcmStats stats;
+  stats::SeriesRef reasons;  // "http.<stat_prefix>.outrider_reason." + reason id (docs/reasons.md)
   ListenerHttpStats listener_stats;
   std::shared_ptr<CodecStats> codec_stats;
 

@@ -1,11 +1,13 @@
 #include "source/filter/network/http_connection_manager/connection.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "source/accesslog/access_log.h"
 #include "source/base/log.h"
 #include "source/config/route_table.h"
 #include "source/filter/network/http_connection_manager/request_admission.h"
+#include "source/http/h1/encoder.h"
 #include "source/http/h1/server_codec.h"
 #include "source/http/h2/server_codec.h"
 
@@ -343,22 +345,7 @@ void HttpServerConnection::onTimer() {
 
 // The request has no stream yet: the answer, its count and its log line are the connection's own.
 void HttpServerConnection::refuseSlowHead() {
-  constexpr std::string_view kBody = "request header timeout";
-  base::Buffer& out = connection_.out();
-  out.append("HTTP/1.1 408 Request Timeout\r\ncontent-length: 22\r\ncontent-type: text/plain\r\ndate: ");
-  out.append(context_.worker.loop.httpDate());
-  if (config_->spec.server_header != ServerHeader::kPassThrough) {
-    out.append("\r\nserver: ");
-    out.append(config_->spec.server_name);
-  }
-  out.append("\r\nconnection: close\r\n\r\n");
-  out.append(kBody);
-  config_->stats.inc(HcmStat::kRqTotal);
-  config_->stats.inc(HcmStat::kRqHttp1Total);
-  config_->stats.inc(HcmStat::kRqCompleted);
-  config_->stats.inc(HcmStat::kRq4xx);
-  config_->listener_stats.inc(ListenerHttpStat::kRqCompleted);
-  config_->listener_stats.inc(ListenerHttpStat::kRq4xx);
+  const HcmSpec& spec = config_->spec;
   stream::StreamInfo info;
   info.connection = &context_.info;
   info.remote = context_.info.remote();
@@ -367,10 +354,42 @@ void HttpServerConnection::refuseSlowHead() {
   info.end = context_.worker.loop.now();
   info.start_wall = context_.worker.loop.wall() - (info.end - info.start);
   info.response_code = 408;
-  info.bytes_sent = kBody.size();
   info.details = "request_header_timeout";
   info.reason = "downstream_header_timeout";
-  for (const auto& log : config_->access_logs) log->log({nullptr, nullptr, nullptr, info});
+  base::Arena* const arena = base::Arena::create();
+  {
+    Reply reply;
+    reply.status = 408;
+    reply.body = "request header timeout";
+    reply.content_type = "text/plain";
+    http::ResponseHead head(*arena);
+    head.status = 408;
+    if (config_->local_replies != nullptr) config_->local_replies->shape(nullptr, info, *arena, reply, head);
+    if (!reply.body.empty()) {
+      char digits[24];
+      head.headers.set(HeaderId::kContentLength,
+                       arena->copy({digits, static_cast<size_t>(std::to_chars(digits, digits + 24, reply.body.size()).ptr - digits)}));
+      if (!head.headers.has(HeaderId::kContentType)) head.headers.add(HeaderId::kContentType, reply.content_type);
+    }
+    if (!head.headers.has(HeaderId::kDate)) head.headers.add(HeaderId::kDate, context_.worker.loop.httpDate());
+    if (spec.server_header != ServerHeader::kPassThrough) head.headers.set(HeaderId::kServer, spec.server_name);
+    base::Buffer& out = connection_.out();
+    if (http::h1::encodeResponseHead(head, http::Protocol::kHttp11, reply.body.empty(), http::h1::OutBody::kLength,
+                                     http::h1::ConnectionLine::kClose, out)) {
+      out.append(reply.body);
+      info.bytes_sent = reply.body.size();
+    }
+    config_->stats.inc(HcmStat::kRqTotal);
+    config_->stats.inc(HcmStat::kRqHttp1Total);
+    config_->stats.inc(HcmStat::kRqCompleted);
+    config_->listener_stats.inc(ListenerHttpStat::kRqCompleted);
+    const int klass = info.response_code / 100 - 1;  // 200 to 599
+    config_->stats.inc(static_cast<HcmStat>(static_cast<int>(HcmStat::kRq1xx) + klass));
+    config_->listener_stats.inc(static_cast<ListenerHttpStat>(static_cast<int>(ListenerHttpStat::kRq1xx) + klass));
+    config_->reasons->inc(info.reason);
+    for (const auto& log : config_->access_logs) log->log({nullptr, &head, nullptr, info});
+  }
+  arena->unref();
 }
 
 void HttpServerConnection::armTimer() {
@@ -536,6 +555,13 @@ const Reply* HttpServerConnection::afterMatch(HttpStream& stream, http::RequestH
   return &reply;
 }
 
+void HttpServerConnection::shapeReply(HttpStream& stream, Reply& reply, http::ResponseHead& head) {
+  const LocalReplies* replies = static_cast<const HcmConfig*>(stream.ownerData)->local_replies.get();
+  if (replies == nullptr || reply.source != nullptr) return;
+  stream.info().response_code = reply.status;
+  replies->shape(stream.hasRequest() ? &stream.request() : nullptr, stream.info(), stream.arena(), reply, head);
+}
+
 bool HttpServerConnection::finishInformational(HttpStream& stream, http::ResponseHead& head) {
   const auto& spec = static_cast<const HcmConfig*>(stream.ownerData)->spec;
   if (!spec.proxy_100_continue) return false;  // the client was told to go on by ourselves
@@ -597,6 +623,7 @@ void HttpServerConnection::onStreamEnd(HttpStream& stream) {
       config.listener_stats.inc(static_cast<ListenerHttpStat>(static_cast<int>(ListenerHttpStat::kRq1xx) + klass - 1));
     }
   }
+  if (!info.reason.empty()) config.reasons->inc(info.reason);
   // As Envoy, every exchange that was cut counts as received, and those that we cut as sent too.
   switch (stream.endReason()) {
     case ResetReason::kNone: break;

@@ -37,6 +37,7 @@ class HttpServerConnection final : public NetworkFilter, private http::ServerCod
   void match(HttpStream& stream) override;
   const Reply* afterMatch(HttpStream& stream, http::RequestHead& head) override;
   const HttpChain& chainFor(HttpStream& stream) override { return *static_cast<const HcmConfig*>(stream.ownerData)->chain; }
+  void shapeReply(HttpStream& stream, Reply& reply, http::ResponseHead& head) override;
   void finishResponse(HttpStream& stream, http::ResponseHead& head) override;
   bool finishInformational(HttpStream& stream, http::ResponseHead& head) override;
   void onStreamEnd(HttpStream& stream) override;

@@ -1,20 +1,98 @@
 #include "source/filter/network/http_connection_manager/hcm_parse.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "envoy/config/route/v3/route.pb.h"
 #include "envoy/config/route/v3/scoped_route.pb.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb.h"
+#include "envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header.pb.h"
+#include "envoy/extensions/http/original_ip_detection/xff/v3/xff.pb.h"
+#include "envoy/extensions/request_id/uuid/v3/uuid.pb.h"
 #include "source/config/any.h"
 #include "source/config/checked_any.h"
 #include "source/config/route_parse.h"
 #include "source/config/route_table.h"
+#include "source/config/validate.h"
+#include "source/filter/network/http_connection_manager/hcm_reply_parse.h"
 
 namespace outrider::filter::network::http_connection_manager {
 
 namespace pb = envoy::extensions::filters::network::http_connection_manager::v3;
 namespace core = envoy::config::core::v3;
+namespace detect = envoy::extensions::http::original_ip_detection;
+namespace uuid = envoy::extensions::request_id::uuid::v3;
 
 namespace {
+
+// What this parser reads, below its own message; other messages are reported by who parses them.
+const config::Checker& checker() {
+  static const config::Checker* const made = [] {
+    auto* honored = new config::Honored();
+    honored->fields<pb::HttpConnectionManager>({"codec_type",
+                                                "stat_prefix",
+                                                "rds",
+                                                "route_config",
+                                                "scoped_routes",
+                                                "http_filters",
+                                                "add_user_agent",
+                                                "common_http_protocol_options",
+                                                "http_protocol_options",
+                                                "http2_protocol_options",
+                                                "server_name",
+                                                "server_header_transformation",
+                                                "scheme_header_transformation",
+                                                "max_request_headers_kb",
+                                                "stream_idle_timeout",
+                                                "request_timeout",
+                                                "request_headers_timeout",
+                                                "drain_timeout",
+                                                "delayed_close_timeout",
+                                                "access_log",
+                                                "use_remote_address",
+                                                "xff_num_trusted_hops",
+                                                "original_ip_detection_extensions",
+                                                "early_header_mutation_extensions",
+                                                "internal_address_config",
+                                                "skip_xff_append",
+                                                "via",
+                                                "generate_request_id",
+                                                "preserve_external_request_id",
+                                                "always_set_request_id_in_response",
+                                                "forward_client_cert_details",
+                                                "set_current_client_cert_details",
+                                                "proxy_100_continue",
+                                                "upgrade_configs",
+                                                "normalize_path",
+                                                "merge_slashes",
+                                                "path_with_escaped_slashes_action",
+                                                "request_id_extension",
+                                                "local_reply_config",
+                                                "strip_matching_host_port",
+                                                "strip_any_host_port",
+                                                "stream_error_on_invalid_http_message",
+                                                "strip_trailing_host_dot",
+                                                "append_x_forwarded_port"});
+    // They decide what upstreams believe of the client, and which path is the one that rules hold for.
+    honored->refuse<pb::HttpConnectionManager>({"forward_client_cert_matcher", "path_normalization_options"});
+    honored->fields<core::HttpProtocolOptions>({"idle_timeout", "max_connection_duration", "max_headers_count", "max_stream_duration",
+                                                "headers_with_underscores_action", "max_requests_per_connection"});
+    honored->fields<core::Http1ProtocolOptions>({"allow_absolute_url", "accept_http_10", "default_host_for_http_10", "enable_trailers",
+                                                 "allow_chunked_length", "allow_custom_methods"});
+    honored->fields<core::Http2ProtocolOptions>(
+        {"hpack_table_size", "max_concurrent_streams", "initial_stream_window_size", "initial_connection_window_size", "allow_connect",
+         "max_outbound_frames", "max_outbound_control_frames", "max_consecutive_inbound_frames_with_empty_payload",
+         "max_inbound_priority_frames_per_stream", "max_inbound_window_update_frames_per_data_frame_sent",
+         "override_stream_error_on_invalid_http_message", "connection_keepalive"});
+    honored->fields<core::KeepaliveSettings>({"interval", "timeout", "interval_jitter"});
+    honored->all<pb::HttpConnectionManager::InternalAddressConfig>();
+    honored->all<pb::HttpConnectionManager::SetCurrentClientCertDetails>();
+    honored->all<pb::HttpConnectionManager::UpgradeConfig>();
+    honored->all<pb::LocalReplyConfig>();
+    honored->all<pb::ResponseMapper>();
+    return new config::Checker(honored);
+  }();
+  return *made;
+}
 
 base::Nanos nanosOf(const google::protobuf::Duration& duration) { return duration.seconds() * base::kSecond + duration.nanos(); }
 
@@ -81,6 +159,7 @@ class Parser {
     out_.stats = HcmStats(context_.parse.stats.scope("http." + spec_.stat_prefix + ".", kHcmTable));
     out_.listener_stats = ListenerHttpStats(
         context_.parse.stats.scope(context_.listener_stat_prefix + "http." + spec_.stat_prefix + ".", kListenerHttpTable));
+    out_.reasons = context_.parse.stats.series(absl::StrCat("http.", spec_.stat_prefix, ".outrider_reason."));
     out_.codec_stats = std::make_shared<CodecStats>(context_.parse.stats);
     time("stream_idle_timeout", in_.has_stream_idle_timeout(), in_.stream_idle_timeout(), spec_.stream_idle_timeout);
     time("request_timeout", in_.has_request_timeout(), in_.request_timeout(), spec_.request_timeout);
@@ -126,7 +205,6 @@ class Parser {
         break;
       default: break;
     }
-    if (common.has_max_response_headers_kb()) problems_.unsupported("max_response_headers_kb");
   }
 
   void http1() {
@@ -139,8 +217,6 @@ class Parser {
     h1.enable_trailers = options.enable_trailers();
     h1.allow_chunked_length = options.allow_chunked_length();
     h1.allow_custom_methods = options.allow_custom_methods();
-    if (options.has_header_key_format()) problems_.unsupported("header_key_format");
-    if (options.send_fully_qualified_url()) problems_.unsupported("send_fully_qualified_url");
   }
 
   void http2() {
@@ -178,9 +254,7 @@ class Parser {
       if (keepalive.has_interval_jitter()) {
         h2.keepalive.jitter_percent = static_cast<uint32_t>(keepalive.interval_jitter().value());
       }
-      if (keepalive.has_connection_idle_interval()) problems_.unsupported("connection_idle_interval");
     }
-    if (options.custom_settings_parameters_size() > 0) problems_.unsupported("custom_settings_parameters");
     if (h2.max_concurrent_streams == 0) problems_.addAt("max_concurrent_streams", "0", "is too small", "1 to 2147483647");
     if (h2.initial_stream_window < 65535) {
       problems_.addAt("initial_stream_window_size", std::to_string(h2.initial_stream_window), "is too small", "65535 to 2147483647");
@@ -201,16 +275,7 @@ class Parser {
       spec_.internal_ranges.clear();
       spec_.internal_unix = in_.internal_address_config().unix_sockets();
       const auto at = problems_.field("internal_address_config");
-      for (int i = 0; i < in_.internal_address_config().cidr_ranges_size(); ++i) {
-        const core::CidrRange& range = in_.internal_address_config().cidr_ranges(i);
-        const auto parsed = base::CidrRange::parse(range.address_prefix(), range.prefix_len().value());
-        const auto element = problems_.element("cidr_ranges", static_cast<size_t>(i));
-        if (!parsed) {
-          problems_.add(range.address_prefix(), "is no address range", "an IP address and a prefix length that fits it");
-        } else {
-          spec_.internal_ranges.push_back(*parsed);
-        }
-      }
+      ranges("cidr_ranges", in_.internal_address_config().cidr_ranges(), spec_.internal_ranges);
     }
     switch (in_.forward_client_cert_details()) {
       case pb::HttpConnectionManager::FORWARD_ONLY: spec_.client_cert = ClientCert::kForwardOnly; break;
@@ -225,8 +290,63 @@ class Parser {
     spec_.cert_chain = details.chain();
     spec_.cert_dns = details.dns();
     spec_.cert_uri = details.uri();
-    if (in_.original_ip_detection_extensions_size() > 0) {
-      problems_.addAt("original_ip_detection_extensions", {}, "is not supported; who the client is would be decided differently");
+    for (int i = 0; i < in_.original_ip_detection_extensions_size(); ++i) {
+      const auto at = problems_.element("original_ip_detection_extensions", static_cast<size_t>(i));
+      detection(in_.original_ip_detection_extensions(i));
+    }
+    if (spec_.ip_detection.empty()) return;
+    if (spec_.use_remote_address) problems_.addAt("use_remote_address", "true", "stands beside original_ip_detection_extensions");
+    if (spec_.xff_num_trusted_hops > 0) {
+      problems_.addAt("xff_num_trusted_hops", std::to_string(spec_.xff_num_trusted_hops), "stands beside original_ip_detection_extensions",
+                      "the field of that name inside of the extension");
+    }
+  }
+
+  void detection(const core::TypedExtensionConfig& in) {
+    const auto at = problems_.field("typed_config");
+    const std::string type = config::innerType(in.typed_config());
+    IpDetection out;
+    if (type == detect::xff::v3::XffConfig::descriptor()->full_name()) {
+      detect::xff::v3::XffConfig xff;
+      if (!config::unpackChecked(in.typed_config(), xff, problems_)) return;
+      out.trusted_hops = xff.xff_num_trusted_hops();
+      if (xff.has_skip_xff_append()) out.skip_append = xff.skip_xff_append().value();
+      if (xff.has_xff_trusted_cidrs()) {
+        if (out.trusted_hops > 0) {
+          problems_.addAt("xff_num_trusted_hops", std::to_string(out.trusted_hops), "stands beside xff_trusted_cidrs");
+        }
+        const auto inside = problems_.field("xff_trusted_cidrs");
+        ranges("cidrs", xff.xff_trusted_cidrs().cidrs(), out.trusted);
+      }
+    } else if (type == detect::custom_header::v3::CustomHeaderConfig::descriptor()->full_name()) {
+      detect::custom_header::v3::CustomHeaderConfig header;
+      if (!config::unpackChecked(in.typed_config(), header, problems_)) return;
+      out.kind = IpDetection::Kind::kHeader;
+      out.header = absl::AsciiStrToLower(header.header_name());
+      out.trusted_address = header.allow_extension_to_set_address_as_trusted();
+      if (header.has_reject_with_status()) {
+        const int code = header.reject_with_status().code();
+        out.reject = code >= 400 && code <= 511 ? static_cast<uint16_t>(code) : 403;
+      }
+    } else {
+      problems_.add(type, "is not supported; who the client is would be decided differently",
+                    "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig or custom_header.v3.CustomHeaderConfig");
+      return;
+    }
+    spec_.ip_detection.push_back(std::move(out));
+  }
+
+  template <class List>
+  void ranges(std::string_view field, const List& in, std::vector<base::CidrRange>& out) {
+    for (int i = 0; i < in.size(); ++i) {
+      const core::CidrRange& range = in.Get(i);
+      const auto parsed = base::CidrRange::parse(range.address_prefix(), range.prefix_len().value());
+      const auto element = problems_.element(field, static_cast<size_t>(i));
+      if (!parsed) {
+        problems_.add(range.address_prefix(), "is no address range", "an IP address and a prefix length that fits it");
+      } else {
+        out.push_back(*parsed);
+      }
     }
   }
 
@@ -241,6 +361,11 @@ class Parser {
       case pb::HttpConnectionManager::UNESCAPE_AND_FORWARD: spec_.escaped_slashes = EscapedSlashes::kUnescapeAndForward; break;
       default: break;
     }
+    if (in_.scheme_header_transformation().match_upstream()) {
+      const auto at = problems_.field("scheme_header_transformation");
+      problems_.unsupported("match_upstream");
+    }
+    spec_.scheme = in_.scheme_header_transformation().scheme_to_overwrite();
     spec_.strip_matching_port = in_.strip_matching_host_port();
     spec_.strip_any_port = in_.strip_any_host_port();
     spec_.strip_trailing_dot = in_.strip_trailing_host_dot();
@@ -414,6 +539,9 @@ class Parser {
       const auto at = problems_.element("upgrade_configs", static_cast<size_t>(i));
       if (upgrade.filters_size() > 0)
         problems_.addAt("filters", {}, "are not supported: the chain of the connection manager serves upgrades");
+      if (http::equalsIgnoreCase(upgrade.upgrade_type(), "CONNECT-UDP")) {
+        problems_.addAt("upgrade_type", upgrade.upgrade_type(), "is not supported", "CONNECT, websocket, or another protocol over bytes");
+      }
       spec_.upgrades.push_back({upgrade.upgrade_type(), !upgrade.has_enabled() || upgrade.enabled().value()});
     }
   }
@@ -427,26 +555,29 @@ class Parser {
   }
 
   void rest() {
-    // Telemetry and hints.
-    if (in_.has_tracing()) problems_.unsupported("tracing");
-    if (in_.has_http3_protocol_options()) problems_.unsupported("http3_protocol_options");
-    if (in_.has_access_log_options()) problems_.unsupported("access_log_options");
-    if (in_.has_typed_header_validation_config()) problems_.unsupported("typed_header_validation_config");
-    if (in_.has_proxy_status_config()) problems_.unsupported("proxy_status_config");
-    if (in_.has_scheme_header_transformation()) problems_.unsupported("scheme_header_transformation");
-    if (in_.represent_ipv4_remote_address_as_ipv4_mapped_ipv6()) {
-      problems_.unsupported("represent_ipv4_remote_address_as_ipv4_mapped_ipv6");
+    if (in_.has_local_reply_config()) {
+      const auto at = problems_.field("local_reply_config");
+      out_.local_replies = parseLocalReplies(in_.local_reply_config(), problems_);
     }
-    // What would change answers or requests in silence.
-    if (in_.has_local_reply_config()) problems_.unsupported("local_reply_config");
     if (in_.early_header_mutation_extensions_size() > 0) {
       problems_.addAt("early_header_mutation_extensions", {}, "are not supported; headers that others rely on would be missing");
     }
-    if (in_.has_request_id_extension() &&
-        config::innerType(in_.request_id_extension().typed_config()) != "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig") {
-      problems_.addAt("request_id_extension", config::innerType(in_.request_id_extension().typed_config()), "is not supported",
-                      "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig");
+    if (in_.has_request_id_extension()) requestId();
+  }
+
+  void requestId() {
+    const auto at = problems_.field("request_id_extension");
+    const auto inside = problems_.field("typed_config");
+    const std::string type = config::innerType(in_.request_id_extension().typed_config());
+    if (type != uuid::UuidRequestIdConfig::descriptor()->full_name()) {
+      problems_.add(type, "is not supported", uuid::UuidRequestIdConfig::descriptor()->full_name());
+      return;
     }
+    uuid::UuidRequestIdConfig own;
+    if (!config::unpackChecked(in_.request_id_extension().typed_config(), own, problems_)) return;
+    // Both speak of traces, which are not made here.
+    if (own.has_pack_trace_reason()) problems_.unsupported("pack_trace_reason");
+    if (own.has_use_request_id_for_trace_sampling()) problems_.unsupported("use_request_id_for_trace_sampling");
   }
 
   const pb::HttpConnectionManager& in_;
@@ -464,6 +595,7 @@ std::shared_ptr<const NetworkFilterFactory> parseHcm(std::string_view, std::stri
     context.parse.problems.add("cannot be decoded as HttpConnectionManager");
     return nullptr;
   }
+  checker().check(in, bytes, context.parse.problems);
   auto out = std::make_shared<HcmConfig>();
   Parser(in, context, *out).run();
   return out;

@@ -149,8 +149,56 @@ void joinFields(http::HeaderMap& headers, HeaderId id) {
   if (all.size() != first->value_size) headers.set(id, all);
 }
 
+// What one way to find the client came to.
+struct Detected {
+  base::Address client;  // not valid: not found
+  bool single = false;   // the question of internality may be asked
+  bool append = false;   // whom we are connected with joins the list
+};
+
+Detected detect(const IpDetection& how, const base::Address& peer, http::HeaderMap& headers) {
+  Detected out;
+  bool present = false;
+  if (how.kind == IpDetection::Kind::kHeader) {
+    const http::Header* header = headers.find(std::string_view(how.header));
+    if (header == nullptr) return out;
+    if (const auto parsed = base::Address::parseIp(header->value(), 0)) {
+      out.client = *parsed;
+      out.single = how.trusted_address;
+    }
+    return out;
+  }
+  const auto trusted = [&](const base::Address& address) {
+    return std::any_of(how.trusted.begin(), how.trusted.end(), [&](const base::CidrRange& range) { return range.contains(address); });
+  };
+  if (!how.trusted.empty() && !trusted(peer)) {
+    out.append = true;  // nobody whose list is believed
+    return out;
+  }
+  out.append = !how.skip_append;
+  std::string_view list = headers.getAll(HeaderId::kForwardedFor, present);
+  if (!present) return out;
+  if (how.trusted.empty()) {
+    if (const auto parsed = base::Address::parseIp(entryFromEnd(list, how.trusted_hops), 0)) {
+      out.client = *parsed;
+      out.single = how.trusted_hops == 0 && list.find(',') == std::string_view::npos;
+    }
+    return out;
+  }
+  // Back through the proxies that are trusted, to the first that is not, or to where the list ends or breaks.
+  while (true) {
+    const size_t comma = list.rfind(',');
+    const auto parsed = base::Address::parseIp(trim(comma == std::string_view::npos ? list : list.substr(comma + 1)), 0);
+    if (!parsed) return out;
+    out.client = *parsed;
+    if (!trusted(*parsed) || comma == std::string_view::npos) return out;
+    list = list.substr(0, comma);
+  }
+}
+
 // Who is the client? Sets info.remote, the x-forwarded-* fields and x-envoy-internal / -external-address.
-void resolveClient(const Admission& admission, HttpStream& stream, http::RequestHead& head) {
+// Not 0: nobody said who it is, and this is the status that such requests get.
+uint16_t resolveClient(const Admission& admission, HttpStream& stream, http::RequestHead& head) {
   const HcmSpec& spec = admission.spec;
   const stream::ConnectionInfo& connection = *stream.info().connection;
   base::Arena& arena = stream.arena();
@@ -175,14 +223,25 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
     if (!spec.skip_xff_append && connection.remote().isIp()) {
       headers.appendValue(HeaderId::kForwardedFor, printed(arena, connection.remote()));
     }
+  } else if (spec.ip_detection.empty()) {
+    IpDetection plain;
+    plain.trusted_hops = spec.xff_num_trusted_hops;
+    const Detected found = detect(plain, connection.remote(), headers);
+    if (found.client.valid()) {
+      client = found.client;
+      single = found.single;
+    }
   } else {
-    bool present = false;
-    const std::string_view list = headers.getAll(HeaderId::kForwardedFor, present);
-    if (present) {
-      if (const auto parsed = base::Address::parseIp(entryFromEnd(list, spec.xff_num_trusted_hops), 0)) {
-        client = *parsed;
-        single = spec.xff_num_trusted_hops == 0 && list.find(',') == std::string_view::npos;
+    for (const IpDetection& how : spec.ip_detection) {
+      const Detected found = detect(how, connection.remote(), headers);
+      if (!found.client.valid() && how.reject != 0) return how.reject;
+      if (found.append && connection.remote().isIp()) {
+        headers.appendValue(HeaderId::kForwardedFor, printed(arena, connection.remote()));
       }
+      if (!found.client.valid()) continue;
+      client = found.client;
+      single = found.single;
+      break;
     }
   }
   if (!headers.has(HeaderId::kForwardedProto)) {
@@ -224,6 +283,7 @@ void resolveClient(const Admission& admission, HttpStream& stream, http::Request
       headers.remove(HeaderId::kEnvoyHedgeOnPerTryTimeout);
     }
   }
+  return 0;
 }
 
 // x-forwarded-client-cert: forged ones go; ours says what the handshake proved.
@@ -419,7 +479,9 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
     reply.reason = "request_refused";
     return &reply;
   }
-  resolveClient(admission, stream, head);
+  if (const uint16_t status = resolveClient(admission, stream, head); status != 0) {
+    return refuse(status, {}, "rejecting_because_detection_failed");
+  }
   clientCertificate(spec, stream, head);
   joinFields(head.headers, HeaderId::kRequestId);
   if (spec.generate_request_id) {
@@ -440,6 +502,10 @@ const Reply* admitRequest(const Admission& admission, HttpStream& stream, http::
   head.scheme = admission.secure ? "https" : "http";
   const std::string_view proto = head.headers.get(HeaderId::kForwardedProto);
   if (proto == "https" || proto == "http") head.scheme = proto;
+  if (!spec.scheme.empty()) {
+    head.scheme = spec.scheme;
+    head.headers.set(HeaderId::kForwardedProto, spec.scheme);
+  }
   return nullptr;
 }
 
