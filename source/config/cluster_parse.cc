@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "envoy/config/cluster/v3/cluster.pb.h"
 #include "envoy/extensions/clusters/dns/v3/dns_cluster.pb.h"
@@ -18,6 +19,7 @@
 #include "source/config/any.h"
 #include "source/config/checked_any.h"
 #include "source/config/endpoint_parse.h"
+#include "source/config/header_case.h"
 #include "source/config/health_check_parse.h"
 #include "source/config/schema.h"
 #include "source/config/validate.h"
@@ -42,6 +44,7 @@ void declareProtocols(Honored& honored) {
   honored.fields<core::HttpProtocolOptions>(
       {"idle_timeout", "max_connection_duration", "max_headers_count", "max_response_headers_kb", "max_requests_per_connection"});
   honored.fields<core::Http1ProtocolOptions>({"header_key_format", "enable_trailers"});
+  honored.all<core::Http1ProtocolOptions::HeaderKeyFormat>();
   honored.fields<core::Http2ProtocolOptions>({"hpack_table_size", "max_concurrent_streams", "initial_stream_window_size",
                                               "initial_connection_window_size", "connection_keepalive"});
   honored.fields<core::KeepaliveSettings>({"interval", "timeout", "interval_jitter", "connection_idle_interval"});
@@ -122,6 +125,7 @@ class Parser {
       case pb::Cluster::STATIC: out_.discovery = Discovery::kStatic; break;
       case pb::Cluster::STRICT_DNS: out_.discovery = Discovery::kStrictDns; break;
       case pb::Cluster::LOGICAL_DNS: out_.discovery = Discovery::kLogicalDns; break;
+      case pb::Cluster::ORIGINAL_DST: originalDst(); return;
       case pb::Cluster::EDS:
         out_.discovery = Discovery::kEds;
         out_.eds_name = in_.eds_cluster_config().service_name().empty() ? in_.name() : in_.eds_cluster_config().service_name();
@@ -134,7 +138,7 @@ class Parser {
         return;
       default:
         problems_.addAt("type", pb::Cluster::DiscoveryType_Name(in_.type()), "is not supported yet",
-                        "STATIC, STRICT_DNS, LOGICAL_DNS or EDS");
+                        "STATIC, STRICT_DNS, LOGICAL_DNS, EDS or ORIGINAL_DST");
         return;
     }
     if (in_.has_eds_cluster_config()) problems_.addAt("eds_cluster_config", {}, "set in a non-EDS cluster");
@@ -224,6 +228,7 @@ class Parser {
   }
 
   void endpoints() {
+    if (out_.discovery == Discovery::kOriginalDst) return;
     if (!in_.has_load_assignment()) return;
     const auto at = problems_.field("load_assignment");
     if (out_.discovery == Discovery::kEds) {
@@ -238,6 +243,24 @@ class Parser {
     if (count != 1) {
       problems_.addAt("endpoints", absl::StrCat(count, " endpoints"), "are not possible in a LOGICAL_DNS cluster", "exactly one endpoint");
     }
+  }
+
+  void originalDst() {
+    out_.discovery = Discovery::kOriginalDst;
+    OriginalDstSpec& to = out_.original_dst;
+    if (in_.has_cleanup_interval()) to.cleanup = nanos(in_.cleanup_interval());
+    if (in_.has_load_assignment())
+      problems_.addAt("load_assignment", {}, "does not fit the type ORIGINAL_DST: hosts are found by destination");
+    if (!in_.has_original_dst_lb_config()) return;
+    const auto at = problems_.field("original_dst_lb_config");
+    const pb::Cluster::OriginalDstLbConfig& from = in_.original_dst_lb_config();
+    if (from.use_http_header()) {
+      to.header = from.http_header_name().empty() ? "x-envoy-original-dst-host" : absl::AsciiStrToLower(from.http_header_name());
+    } else if (!from.http_header_name().empty()) {
+      problems_.addAt("http_header_name", from.http_header_name(), "needs use_http_header");
+    }
+    if (from.has_upstream_port_override()) to.port = static_cast<uint16_t>(from.upstream_port_override().value());
+    if (from.has_metadata_key()) problems_.unsupported("metadata_key");
   }
 
   // ---- balancing ----
@@ -280,9 +303,18 @@ class Parser {
         tableSize(in_.maglev_lb_config(), hash);
         break;
       }
+      case pb::Cluster::CLUSTER_PROVIDED:
+        out_.lb = LbKind::kProvided;
+        if (out_.discovery != Discovery::kOriginalDst) {
+          problems_.addAt("lb_policy", "CLUSTER_PROVIDED", "belongs to clusters of the type ORIGINAL_DST");
+        }
+        return;
       default:
         problems_.addAt("lb_policy", pb::Cluster::LbPolicy_Name(in_.lb_policy()), "is not supported yet",
-                        "ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH or MAGLEV");
+                        "ROUND_ROBIN, LEAST_REQUEST, RANDOM, RING_HASH, MAGLEV or CLUSTER_PROVIDED");
+    }
+    if (out_.discovery == Discovery::kOriginalDst) {
+      problems_.addAt("lb_policy", pb::Cluster::LbPolicy_Name(in_.lb_policy()), "does not fit the type ORIGINAL_DST", "CLUSTER_PROVIDED");
     }
   }
 
@@ -429,7 +461,10 @@ class Parser {
   }
 
   void http1(const core::Http1ProtocolOptions& in) {
-    if (in.has_header_key_format()) problems_.unsupported("header_key_format");
+    const HeaderCase names = parseHeaderCase(in, problems_);
+    out_.http.proper_case = names.proper;
+    out_.http.preserve_case = names.preserve;
+    out_.http.preserve_case_proper = names.preserve_proper;
     out_.http.http1_trailers = in.enable_trailers();
   }
 
@@ -690,6 +725,8 @@ void declareClusters(Honored& honored) {
       "upstream_bind_config",
       "lb_subset_config",
       "least_request_lb_config",
+      "original_dst_lb_config",
+      "cleanup_interval",
       "ring_hash_lb_config",
       "maglev_lb_config",
       "common_lb_config",
@@ -709,6 +746,7 @@ void declareClusters(Honored& honored) {
   honored.fields<pb::Cluster::LeastRequestLbConfig>({"choice_count"});
   honored.fields<pb::Cluster::CommonLbConfig>({"healthy_panic_threshold", "locality_weighted_lb_config", "ignore_new_hosts_until_first_hc",
                                                "close_connections_on_host_set_change", "consistent_hashing_lb_config"});
+  honored.fields<pb::Cluster::OriginalDstLbConfig>({"use_http_header", "http_header_name", "upstream_port_override", "metadata_key"});
   honored.fields<pb::Cluster::RingHashLbConfig>({"minimum_ring_size", "maximum_ring_size", "hash_function"});
   honored.fields<pb::Cluster::MaglevLbConfig>({"table_size"});
   honored.fields<pb::Cluster::CommonLbConfig::ConsistentHashingLbConfig>({"use_hostname_for_hashing", "hash_balance_factor"});

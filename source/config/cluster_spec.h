@@ -15,8 +15,8 @@
 
 namespace outrider::config {
 
-enum class Discovery : uint8_t { kStatic, kStrictDns, kLogicalDns, kEds };
-enum class LbKind : uint8_t { kRoundRobin, kLeastRequest, kRandom, kHash };
+enum class Discovery : uint8_t { kStatic, kStrictDns, kLogicalDns, kEds, kOriginalDst };
+enum class LbKind : uint8_t { kRoundRobin, kLeastRequest, kRandom, kHash, kProvided };
 enum class DnsFamily : uint8_t { kAuto, kV4Only, kV6Only, kV4Preferred, kAll };
 
 // A typed extension that another room parses: google.protobuf.Any.
@@ -59,6 +59,13 @@ struct HashLbSpec {  // ring_hash, maglev
   bool operator==(const HashLbSpec&) const = default;
 };
 
+struct OriginalDstSpec {  // Cluster.OriginalDstLbConfig
+  std::string header;     // lower case; empty: none is looked at
+  uint16_t port = 0;      // instead of the destination's; 0: none
+  base::Nanos cleanup = 5 * base::kSecond;
+  bool operator==(const OriginalDstSpec&) const = default;
+};
+
 struct Http2Spec {  // core.v3 Http2ProtocolOptions, what a client side needs
   uint32_t hpack_table = 4096;
   uint32_t max_concurrent_streams = 0;  // 0: not given (the peer's limit holds)
@@ -80,7 +87,7 @@ struct UpstreamHttpSpec {  // upstreams.http.v3.HttpProtocolOptions
   uint32_t max_requests_per_connection = 0;  // 0: no limit
   uint32_t max_headers_count = 100;
   uint32_t max_headers_kb = 60;
-  bool preserve_case = false;
+  bool proper_case = false, preserve_case = false, preserve_case_proper = false;  // header_key_format, as http::h1::Settings
   bool http1_trailers = false;  // enable_trailers
   bool auto_sni = false;
   bool auto_san_validation = false;
@@ -146,6 +153,7 @@ struct ClusterSpec {
   std::string name;
   std::string stat_name;  // alt_stat_name, else name
   Discovery discovery = Discovery::kStatic;
+  OriginalDstSpec original_dst;
   std::string eds_name;     // what EDS is asked for: service_name, else name
   std::string eds_source;   // core.v3.ConfigSource, wire bytes
   EndpointsSpec endpoints;  // load_assignment

@@ -24,6 +24,13 @@ struct Header {
   std::string_view value() const { return {value_data, value_size}; }
 };
 
+// How the sender spelled names that are not all lower case (h1/header_case.h).
+struct Spelling {
+  const std::string_view* names = nullptr;
+  uint32_t count = 0;
+  bool proper = false;  // names that are not among them are capitalised
+};
+
 class HeaderMap final {
  public:
   explicit HeaderMap(base::Arena& arena) : arena_(arena) { std::memset(first_, 0, sizeof first_); }
@@ -101,6 +108,9 @@ class HeaderMap final {
     header.value_size = static_cast<uint32_t>(value.size());
   }
   void clear();
+  // Names as they go out over HTTP/1 where somebody asked for it; null: lower case.
+  const Spelling* spelling() const { return spelling_; }
+  void setSpelling(const Spelling* in_arena) { spelling_ = in_arena; }
   // Appends every entry of `other`, copying bytes into this arena.
   void copyFrom(const HeaderMap& other);
 
@@ -119,6 +129,7 @@ class HeaderMap final {
   uint32_t capacity_ = 0;
   uint32_t live_ = 0;
   size_t bytes_ = 0;
+  const Spelling* spelling_ = nullptr;
   uint8_t first_[kHeaderIds + 1];  // by id: index + 1 of the first entry; 255: further than that, scan
 };
 

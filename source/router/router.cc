@@ -253,6 +253,13 @@ void Router::startAttempt() {
     if (attempts_ == 1) hash_ = route_->hash().of(*head_, {stream_.info().remote, stream_.info().connection->local()});
     context.hash = hash_.hash;
   }
+  std::optional<base::Address> destination;
+  if (const config::ClusterSpec& spec = *cluster_->part().spec; spec.discovery == config::Discovery::kOriginalDst) {
+    bool invalid = false;
+    destination = upstream::originalDestination(spec.original_dst, head_, stream_.info().connection, invalid);
+    if (invalid) cluster_->part().stats.inc(ClusterStat::kOriginalDstHostInvalid);
+    if (destination.has_value()) context.destination = &*destination;
+  }
   retry_.avoid(context);
   const upstream::Host* host = attempt_->pick(context);
   if (host == nullptr) {

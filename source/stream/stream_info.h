@@ -57,6 +57,7 @@ struct ConnectionInfo {
   const base::Address* own = nullptr;
   std::unique_ptr<Hello> said;
   uint64_t id = 0;
+  bool local_restored = false;        // `own` is where the client wanted to go, not where it was led to
   const SecurityInfo* tls = nullptr;  // null: plain
   const ListenerInfo* listener = nullptr;
   std::string_view termination_details;  // why we closed it

@@ -90,6 +90,10 @@ void ClusterEntity::start() {
     case config::Discovery::kStrictDns:
     case config::Discovery::kLogicalDns: resolveNames(); break;
     case config::Discovery::kEds: endpoints_ = noEndpoints(); break;
+    case config::Discovery::kOriginalDst:  // workers find its hosts
+      known_ = true;
+      refreshHosts();
+      break;
   }
   mark();
 }

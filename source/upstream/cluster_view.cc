@@ -16,6 +16,14 @@ uint64_t Cluster::nextRandom() {
 }
 
 const Host* Cluster::pick(const lb::LbContext& context) {
+  if (part_->spec->discovery == config::Discovery::kOriginalDst) {
+    if (context.destination == nullptr) return nullptr;
+    if (destinations_ == nullptr) {
+      destinations_ =
+          std::make_unique<Destinations>(loop_, part_->spec->original_dst.cleanup, [this](const Host& host) { drop(&host, false); });
+    }
+    return &destinations_->at(*context.destination);
+  }
   if (hosts_ == nullptr) return nullptr;
   bool panic = false;
   const Host* host = lb::pick(*hosts_, {part_->spec->lb, part_->spec->choice_count}, context, nextRandom(), nextRandom(), panic);

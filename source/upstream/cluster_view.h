@@ -13,6 +13,7 @@
 #include "source/upstream/call/async_call.h"
 #include "source/upstream/call/tcp_lease.h"
 #include "source/upstream/cluster_part.h"
+#include "source/upstream/destinations.h"
 #include "source/upstream/lb/picker.h"
 #include "source/upstream/pool/host_pool.h"
 
@@ -77,6 +78,7 @@ class Cluster final {
   std::shared_ptr<const CodecSettings> settings_;
   absl::flat_hash_map<Key, base::LocalRef<HostPool>> pools_;
   base::IntrusiveList<TcpLease, TcpLeaseTag> leases_;
+  std::unique_ptr<Destinations> destinations_;  // of an ORIGINAL_DST cluster, from its first request on
   struct AnswerCounts {
     AnswerStats classes;
     stats::SeriesRef codes;

@@ -10,6 +10,9 @@ CodecSettings codecSettingsOf(const config::ClusterSpec& spec) {
   out.h1.max_headers = http.max_headers_count;
   out.h1.buffer_limit = spec.buffer_limit;
   out.h1.enable_trailers = http.http1_trailers;
+  out.h1.proper_case = http.proper_case;
+  out.h1.preserve_case = http.preserve_case;
+  out.h1.preserve_case_proper = http.preserve_case_proper;
   out.h2.hpack_table_size = http.http2.hpack_table;
   out.h2.max_header_bytes = http.max_headers_kb * 1024;
   out.h2.max_header_count = http.max_headers_count;

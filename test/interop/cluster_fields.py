@@ -105,7 +105,7 @@ REPORTED = {
     "http_protocol_options.accept_http_10": {"http_protocol_options": {"accept_http_10": True}},
     "http2_protocol_options.allow_connect": {"http2_protocol_options": {"allow_connect": True}},
     "http2_protocol_options.max_outbound_frames": {"http2_protocol_options": {"max_outbound_frames": 5}},
-    "outlier_detection": {"outlier_detection": {"consecutive_5xx": 3}}, "cleanup_interval": {"cleanup_interval": "3s"},
+    "outlier_detection": {"outlier_detection": {"consecutive_5xx": 3}},
     "upstream_bind_config.socket_options": {"upstream_bind_config": {"source_address": SOCKET, "socket_options": [
         {"level": 1, "name": 9, "int_value": 1}]}},
     "least_request_lb_config.active_request_bias": {"least_request_lb_config": {"active_request_bias": {"default_value": 1, "runtime_key": "x"}}},
@@ -126,7 +126,7 @@ REPORTED = {
         common_http_protocol_options={"max_stream_duration": "3s"}),
 }
 REFUSED = {
-    "type": {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"},
+    "lb_policy": {"lb_policy": "CLUSTER_PROVIDED"},
     "lb_subset_config": {"lb_subset_config": {"subset_selectors": [{"keys": ["a"]}]}}, "filters": {"filters": [{"name": "x"}]},
     "upstream_config": {"upstream_config": {"name": "x", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.upstreams.http.generic.v3.GenericConnectionPoolProto"}}},
     "connection_pool_per_downstream_connection": {"connection_pool_per_downstream_connection": True},

@@ -13,9 +13,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
 
 harness.enter_venv("hpack")
-from cases import basics, clients, engine, mirrors, replies, retries, routing, scopes, upgrades
+from cases import basics, clients, destinations, engine, mirrors, replies, retries, routing, scopes, upgrades
 
-GROUPS = (basics, clients, replies, routing, retries, mirrors, upgrades, scopes)
+GROUPS = (basics, clients, replies, routing, retries, mirrors, upgrades, scopes, destinations)
 
 
 def start(kind, binary, folder, number):

@@ -48,7 +48,7 @@ void ClientCodec::sendHead(const RequestHead& head, bool last) {
     out_body_.start(OutBody::kChunked);
   }
   request_ = Request::kBody;
-  if (!encodeRequestHead(head, zero_length, out_body_.kind(), out_)) {
+  if (!encodeRequestHead(head, zero_length, out_body_.kind(), out_, settings_.proper_case)) {
     request_ = Request::kDone;
     fail();
     return;
@@ -84,7 +84,7 @@ Room ClientCodec::sendData(base::Buffer& data, bool last) {
 void ClientCodec::sendTrailers(const HeaderMap& trailers) {
   OUTRIDER_DCHECK(stream_ != nullptr && !in_event_);
   if (request_ != Request::kBody) return;
-  out_body_.writeTrailers(trailers, settings_.enable_trailers, out_);
+  out_body_.writeTrailers(trailers, settings_.enable_trailers, out_, settings_.proper_case);
   requestDone();
 }
 

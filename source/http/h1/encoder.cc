@@ -1,7 +1,9 @@
 #include "source/http/h1/encoder.h"
 
 #include <cstring>
+#include <memory>
 
+#include "source/http/h1/header_case.h"
 #include "source/http/h1/scan.h"
 
 namespace outrider::http::h1 {
@@ -141,18 +143,29 @@ size_t countLines(const HeaderMap& headers, bool keep_length, bool keep_upgrade)
 
 // Writes with `write` into one block, or checks first and then appends piece by piece.
 template <class Write>
-bool emit(size_t bound, size_t lines, base::Buffer& out, Write&& write) {
+bool emit(size_t bound, size_t lines, const HeaderMap& headers, bool proper, base::Buffer& out, Write&& write) {
+  const bool cased = proper || headers.spelling() != nullptr;
   if (__builtin_expect(bound <= base::kBlockSize, 1)) {
     const base::Buffer::Room room = out.reserve(bound);
     FastWriter writer{room.data};
     write(writer);
     const bool ok = sound(room.data, writer.at, lines);
+    if (__builtin_expect(cased, 0) && ok) respell(room.data, static_cast<size_t>(writer.at - room.data), headers.spelling(), proper);
     out.commit(ok ? static_cast<size_t>(writer.at - room.data) : 0);
     return ok;
   }
   Counter counter;
   write(counter);
   if (counter.controls != 2 * lines) return false;
+  if (cased) {
+    const auto whole = std::make_unique<char[]>(bound);
+    FastWriter into{whole.get()};
+    write(into);
+    const auto size = static_cast<size_t>(into.at - whole.get());
+    respell(whole.get(), size, headers.spelling(), proper);
+    out.append(std::string_view(whole.get(), size));
+    return true;
+  }
   SlowWriter writer{out};
   write(writer);
   return true;
@@ -262,7 +275,7 @@ std::string_view statusLine(uint16_t status) {
   return kStatuses[kStatusIndex.at[status]].line;
 }
 
-bool encodeRequestHead(const RequestHead& head, bool zero_length, OutBody body, base::Buffer& out) {
+bool encodeRequestHead(const RequestHead& head, bool zero_length, OutBody body, base::Buffer& out, bool proper) {
   // HTTP/2 opens tunnels for an upgrade with CONNECT and a path (RFC 8441); HTTP/1 with GET and Upgrade.
   const bool upgrade = !head.upgrade.empty();
   const bool connect = head.isConnect() && !upgrade;
@@ -277,7 +290,7 @@ bool encodeRequestHead(const RequestHead& head, bool zero_length, OutBody body, 
     // A space would end the part early.
     if (part.find(' ') != std::string_view::npos) return false;
   }
-  return emit(bound, lines, out, [&](auto& writer) {
+  return emit(bound, lines, head.headers, proper, out, [&](auto& writer) {
     writer.put(method);
     writer.put(" ");
     writer.put(target);
@@ -296,13 +309,13 @@ bool encodeRequestHead(const RequestHead& head, bool zero_length, OutBody body, 
 }
 
 bool encodeResponseHead(const ResponseHead& head, Protocol protocol, bool zero_length, OutBody body, ConnectionLine connection,
-                        base::Buffer& out) {
+                        base::Buffer& out, bool proper) {
   const bool keep_upgrade = connection == ConnectionLine::kUpgrade;
   const bool keep_length = body == OutBody::kLength || (body == OutBody::kNone && !zero_length && head.status >= 200 && head.status != 204);
   const size_t bound = 64 + fieldBytes(head.headers) + 128;
   const size_t lines = 2 + countLines(head.headers, keep_length, keep_upgrade) + (connection != ConnectionLine::kNone ? 1 : 0) +
                        (zero_length || body == OutBody::kChunked ? 1 : 0);
-  return emit(bound, lines, out, [&](auto& writer) {
+  return emit(bound, lines, head.headers, proper, out, [&](auto& writer) {
     putStatusLine(writer, head.status, protocol);
     putFields(writer, head.headers, keep_length, keep_upgrade);
     switch (connection) {
@@ -316,9 +329,9 @@ bool encodeResponseHead(const ResponseHead& head, Protocol protocol, bool zero_l
   });
 }
 
-bool encodeTrailers(const HeaderMap& trailers, base::Buffer& out) {
+bool encodeTrailers(const HeaderMap& trailers, base::Buffer& out, bool proper) {
   const size_t lines = 2 + countLines(trailers, false, false);
-  return emit(fieldBytes(trailers) + 16, lines, out, [&](auto& writer) {
+  return emit(fieldBytes(trailers) + 16, lines, trailers, proper, out, [&](auto& writer) {
     writer.put("0\r\n");
     putFields(writer, trailers, false, false);
     writer.put("\r\n");
@@ -342,9 +355,9 @@ void BodyWriter::fillUp(base::Buffer& data, base::Buffer& out) {
   remaining_ = 0;
 }
 
-void BodyWriter::writeTrailers(const HeaderMap& trailers, bool allowed, base::Buffer& out) {
+void BodyWriter::writeTrailers(const HeaderMap& trailers, bool allowed, base::Buffer& out, bool proper) {
   if (kind_ != OutBody::kChunked) return;
-  if (!allowed || trailers.empty() || !encodeTrailers(trailers, out)) out.append(kLastChunk);
+  if (!allowed || trailers.empty() || !encodeTrailers(trailers, out, proper)) out.append(kLastChunk);
 }
 
 }  // namespace outrider::http::h1

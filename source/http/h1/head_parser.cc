@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include "source/http/h1/header_case.h"
 
 namespace outrider::http::h1 {
 namespace {
@@ -532,6 +533,7 @@ bool parseRequestHead(char* raw, size_t size, const Settings& settings, Counters
     case Version::kBad: return fail(error, "low_version", 426);
   }
   if (!parseTarget(line, settings, counters, head, error)) return false;
+  if (settings.preserve_case) head.headers.setSpelling(recordSpelling(at, end, settings.preserve_case_proper, head.headers.arena()));
 
   RawField fields[kMostFields];
   const FieldsResult result =
@@ -643,6 +645,7 @@ bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counter
   char* const end = raw + size;
   head.wire_bytes = static_cast<uint32_t>(size);
   if (!parseStatusLine(at, settings, counters, head, error)) return false;
+  if (settings.preserve_case) head.headers.setSpelling(recordSpelling(at, end, settings.preserve_case_proper, head.headers.arena()));
   RawField fields[kMostFields];
   const FieldsResult result =
       kernels().fields(at, end, fields, std::min(settings.max_headers, kMostFields), settings.lenient.bare_lf, settings.lenient.obs_fold);
@@ -681,6 +684,7 @@ bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counter
 namespace {
 
 bool parseTrailers(char* raw, size_t size, const Settings& settings, Counters& counters, HeaderMap& trailers, CodecError& error) {
+  if (settings.preserve_case) trailers.setSpelling(recordSpelling(raw, raw + size, settings.preserve_case_proper, trailers.arena()));
   RawField fields[kMostFields];
   const FieldsResult result = kernels().fields(raw, raw + size, fields, std::min(settings.max_headers, kMostFields),
                                                settings.lenient.bare_lf, settings.lenient.obs_fold);

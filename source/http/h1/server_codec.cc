@@ -270,7 +270,7 @@ void ServerCodec::sendInformational(const ResponseHead& head) {
   OUTRIDER_DCHECK(reply_ == Reply::kNone && head.status < 200 && head.status != 101);
   if (protocol_ == Protocol::kHttp10) return;  // RFC 9110 15.2
   if (head.status == 100) expects_continue_ = false;
-  if (encodeResponseHead(head, protocol_, false, OutBody::kNone, ConnectionLine::kNone, out_)) sink_.onOutput();
+  if (encodeResponseHead(head, protocol_, false, OutBody::kNone, ConnectionLine::kNone, out_, settings_.proper_case)) sink_.onOutput();
 }
 
 // Decides how the body goes out. Returns whether the connection must close behind it.
@@ -323,7 +323,8 @@ void ServerCodec::sendHead(const ResponseHead& head, bool last) {
   // To HEAD, the framing that GET would have got (RFC 9110 9.3.2), as Envoy.
   const bool would_chunk = head_request_ && protocol_ != Protocol::kHttp10 && head.status >= 200 && head.status != 204 &&
                            head.status != 304 && !head.headers.has(HeaderId::kContentLength);
-  if (!encodeResponseHead(head, protocol_, zero_length, would_chunk ? OutBody::kChunked : out_body_.kind(), line, out_)) {
+  if (!encodeResponseHead(head, protocol_, zero_length, would_chunk ? OutBody::kChunked : out_body_.kind(), line, out_,
+                          settings_.proper_case)) {
     // Nothing of it may reach the client; the connection ends instead.
     reply_ = Reply::kDone;
     close_after_ = true;
@@ -364,7 +365,7 @@ Room ServerCodec::sendData(base::Buffer& data, bool last) {
 
 void ServerCodec::sendTrailers(const HeaderMap& trailers) {
   OUTRIDER_DCHECK(stream_ != nullptr && !in_event_);
-  if (reply_ == Reply::kBody) out_body_.writeTrailers(trailers, settings_.enable_trailers, out_);
+  if (reply_ == Reply::kBody) out_body_.writeTrailers(trailers, settings_.enable_trailers, out_, settings_.proper_case);
   if (reply_ != Reply::kDone) replied();
 }
 

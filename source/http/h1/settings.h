@@ -72,6 +72,9 @@ struct Settings {
   bool allow_chunked_length = false;  // Transfer-Encoding wins over Content-Length instead of an error
   bool enable_trailers = false;
   bool answer_half_closed = true;  // a complete request is answered after the client's FIN
+  bool proper_case = false;           // names go out capitalised
+  bool preserve_case = false;         // names that come in go out again as they are spelled, whatever proper_case says
+  bool preserve_case_proper = false;  // and those that are added in between capitalised
   Underscores underscores = Underscores::kAllow;
   Lenient lenient;
   bool operator==(const Settings&) const = default;

@@ -10,7 +10,8 @@
 namespace outrider::upstream::lb {
 
 struct LbContext {
-  std::optional<uint64_t> hash;  // of the route's hash policy
+  std::optional<uint64_t> hash;                // of the route's hash policy
+  const base::Address* destination = nullptr;  // for ORIGINAL_DST clusters; null: not known
   // Of retries. Hosts that a retry_host_predicate turns down are avoided as long as `most_picks` picks find another: those that earlier
   // attempts used, canaries, hosts that have these labels.
   const Host* const* avoid = nullptr;

@@ -36,7 +36,8 @@ const Host* fromChoice(const Choice& choice, const PickPolicy& policy, base::sha
   switch (policy.kind) {
     case config::LbKind::kRoundRobin:
       return choice.weights.empty() ? choice.hosts[cursor.take() % n] : choice.hosts[stride(choice.weights, cursor)];
-    case config::LbKind::kHash:  // its table has chosen
+    case config::LbKind::kHash:      // its table has chosen
+    case config::LbKind::kProvided:  // its hosts are found otherwise
     case config::LbKind::kRandom:
       if (!choice.weights.empty()) {
         for (int tries = 0; tries < 64; ++tries) {

@@ -1,6 +1,7 @@
 """Who the client is and what a hop leaves of a head: forwarded fields, request ids, server, via, hosts, paths."""
+import h1
 import harness
-from cases.engine import LISTENERS, add, exchange, exchange2, host, request, route, says, to
+from cases.engine import CLUSTERS, EXCHANGES, LISTENERS, add, chunked, exchange, exchange2, host, request, route, says, to
 
 INTERNAL = {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}, {"address_prefix": "127.0.0.0", "prefix_len": 8}]}
 
@@ -26,7 +27,38 @@ def answering(**more):
                                              route("/", "a"))]}, **more)
 
 
+h1.BROKEN.update({     # these break no rule, but care for case
+    "/cased": (b"HTTP/1.1 200 OK\r\nX-CaseD: 1\r\nContent-LENGTH: 2\r\nx-low: 1\r\nContent-Type: text/plain\r\n\r\nok", False),
+    "/casedtrailers": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Ends\r\n\r\n2\r\nok\r\n0\r\nX-Ends: 1\r\nx-low-end: 2\r\n\r\n", False),
+})
+PRESERVE = "type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"
+PROPER = {"http_protocol_options": {"header_key_format": {"proper_case_words": {}}, "enable_trailers": True}}
+
+
+def kept(**more):
+    return {"http_protocol_options": {"enable_trailers": True, "header_key_format": {"stateful_formatter": {
+        "name": "preserve", "typed_config": dict({"@type": PRESERVE}, **more)}}}}
+
+
+def cased(name, **options):
+    return lambda side: harness.cluster(name, side.a.port, typed_extension_protocol_options={
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {"@type": harness.HTTP_OPTIONS, "explicit_http_config": options}})
+
+
+CLUSTERS.extend([cased("proper", **PROPER), cased("kept", **kept())])
+
+
+def cased_routes(side):
+    return [host("all", route("/proper/", to("proper", prefix_rewrite="/")), route("/kept/", to("kept", prefix_rewrite="/")),
+                 route("/says", **says("own")), route("/", to("a", prefix_rewrite="/"), request_headers_to_add=[add("x-added-one", "1")],
+                                                      response_headers_to_add=[add("x-added$two", "2")]))]
+
+
 LISTENERS.update({
+    "caseproper": lambda side: dict({"hosts": cased_routes(side)}, **PROPER),
+    "casekept": lambda side: dict({"hosts": cased_routes(side)}, **kept()),
+    "casekeptproper": lambda side: dict({"hosts": cased_routes(side)}, **kept(formatter_type_on_envoy_headers="PROPER_CASE")),
+    "caseplain": lambda side: {"hosts": cased_routes(side)},
     "detxff": detecting((XFF, {"xff_num_trusted_hops": 1})),
     "detxffappend": detecting((XFF, {"skip_xff_append": False})),
     "detcidr": detecting((XFF, {"xff_trusted_cidrs": {"cidrs": [{"address_prefix": "127.0.0.0", "prefix_len": 8}, {"address_prefix": "10.0.0.0", "prefix_len": 8}]}})),
@@ -71,7 +103,44 @@ ENVOYS = ("x-envoy-internal: true & x-envoy-external-address: 9.9.9.9 & x-envoy-
           " & x-envoy-upstream-rq-timeout-ms: 5000 & x-envoy-upstream-rq-per-try-timeout-ms: 4000 & x-envoy-unknown: 1")
 
 
+def names(block):
+    """The names of a head or of trailers as they are on the wire, and none of what follows."""
+    lines = block.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    return sorted(line.partition(b":")[0].decode("latin-1") for line in lines)
+
+
+def spelled(name, listener, *sends, answers=1):
+    """Header names as they are on the wire, both ways."""
+    def play(side):
+        side.reset()
+        mark = side.a.mark()
+        lines = []
+        with h1.Client(side.ports[listener], timeout=6) as client:
+            for data in sends:
+                client.send(data)
+            answer = client.response()
+            lines.append("answer: %s" % (answer and (answer.status, names(answer.raw), answer.raw.rpartition(b"\r\n0\r\n")[2])))
+        for raw in side.a.since(mark)[1]:
+            lines.append("a <- %s %s" % (names(raw), raw.rpartition(b"\r\n0\r\n")[2] if b"chunked" in raw else ""))
+        return lines
+    EXCHANGES.append(("header case", listener + ": " + name, play, ()))
+
+
+def fill_case():
+    odd = "X-Own-Name: 1 & aCCept: b & x_under$two: 3 & x-low: 4 & X-own-name: 5 & Content-Type: text/own & TE: trailers & x-UP8per: 1"
+    for listener in ("caseproper", "casekept", "casekeptproper", "caseplain"):
+        for prefix in ("/", "/proper/", "/kept/"):
+            spelled(prefix + " GET", listener, request(prefix + "ok", headers=odd))
+            spelled(prefix + " POST", listener, request(prefix + "echo", method="POST", headers=odd, body=b"abc"))
+            spelled(prefix + " chunked", listener, chunked(prefix + "echo", b"X-A: 1\r\n", b"X-Trailer: 1\r\n"))
+            spelled(prefix + " answer's case", listener, request(prefix + "cased"))
+            spelled(prefix + " answer's trailers", listener, request(prefix + "casedtrailers"))
+        spelled("own answer", listener, request("/says", headers=odd))
+        spelled("malformed", listener, b"GET / HTTP/1.1\r\nHost: h\r\nbad header: 1\r\n\r\n")
+
+
 def fill():
+    fill_case()
     lists = {
         "none": "", "one": "x-forwarded-for: 1.2.3.4", "internal one": "x-forwarded-for: 10.1.2.3",
         "two": "x-forwarded-for: 1.2.3.4, 5.6.7.8", "two fields": "x-forwarded-for: 1.2.3.4 & x-forwarded-for: 10.6.7.8",

@@ -10,6 +10,7 @@
 #include "envoy/extensions/request_id/uuid/v3/uuid.pb.h"
 #include "source/config/any.h"
 #include "source/config/checked_any.h"
+#include "source/config/header_case.h"
 #include "source/config/route_parse.h"
 #include "source/config/route_table.h"
 #include "source/config/validate.h"
@@ -77,7 +78,8 @@ const config::Checker& checker() {
     honored->fields<core::HttpProtocolOptions>({"idle_timeout", "max_connection_duration", "max_headers_count", "max_stream_duration",
                                                 "headers_with_underscores_action", "max_requests_per_connection"});
     honored->fields<core::Http1ProtocolOptions>({"allow_absolute_url", "accept_http_10", "default_host_for_http_10", "enable_trailers",
-                                                 "allow_chunked_length", "allow_custom_methods"});
+                                                 "allow_chunked_length", "allow_custom_methods", "header_key_format"});
+    honored->all<core::Http1ProtocolOptions::HeaderKeyFormat>();
     honored->fields<core::Http2ProtocolOptions>(
         {"hpack_table_size", "max_concurrent_streams", "initial_stream_window_size", "initial_connection_window_size", "allow_connect",
          "max_outbound_frames", "max_outbound_control_frames", "max_consecutive_inbound_frames_with_empty_payload",
@@ -217,6 +219,10 @@ class Parser {
     h1.enable_trailers = options.enable_trailers();
     h1.allow_chunked_length = options.allow_chunked_length();
     h1.allow_custom_methods = options.allow_custom_methods();
+    const config::HeaderCase names = config::parseHeaderCase(options, problems_);
+    h1.proper_case = names.proper;
+    h1.preserve_case = names.preserve;
+    h1.preserve_case_proper = names.preserve_proper;
   }
 
   void http2() {

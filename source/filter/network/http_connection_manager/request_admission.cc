@@ -185,13 +185,16 @@ Detected detect(const IpDetection& how, const base::Address& peer, http::HeaderM
     }
     return out;
   }
-  // Back through the proxies that are trusted, to the first that is not, or to where the list ends or breaks.
+  // Back through the proxies that are trusted, to the first that is not, or to the list's begin.
+  out.single = list.find(',') == std::string_view::npos;
   while (true) {
     const size_t comma = list.rfind(',');
     const auto parsed = base::Address::parseIp(trim(comma == std::string_view::npos ? list : list.substr(comma + 1)), 0);
-    if (!parsed) return out;
-    out.client = *parsed;
-    if (!trusted(*parsed) || comma == std::string_view::npos) return out;
+    if (!parsed) return out;  // what stands before it cannot be reached
+    if (!trusted(*parsed) || comma == std::string_view::npos) {
+      out.client = *parsed;
+      return out;
+    }
     list = list.substr(0, comma);
   }
 }

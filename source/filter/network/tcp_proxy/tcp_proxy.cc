@@ -65,7 +65,14 @@ void TcpProxy::connect() {
   }
   ++attempts_;
   info_.attempts = static_cast<uint16_t>(attempts_);
-  auto taken = upstream::TcpLease::take(*cluster, *this, {});
+  upstream::lb::LbContext context;
+  std::optional<base::Address> destination;
+  if (const config::ClusterSpec& spec = *cluster_part_->spec; spec.discovery == config::Discovery::kOriginalDst) {
+    bool invalid = false;
+    destination = upstream::originalDestination(spec.original_dst, nullptr, info_.connection, invalid);
+    if (destination.has_value()) context.destination = &*destination;
+  }
+  auto taken = upstream::TcpLease::take(*cluster, *this, context);
   if (taken.host != nullptr) {
     host_ = taken.host;
     info_.host = host_.get();
