@@ -29,7 +29,11 @@ void Address::assign(const void* address, size_t length) {
 
 Address Address::fromSockaddr(const sockaddr* address, socklen_t length) {
   Address out;
-  out.assign(address, std::min<size_t>(length, sizeof(sockaddr_un)));
+  // Whoever asked with more room than it takes may not know its length.
+  const size_t most = address->sa_family == AF_INET    ? sizeof(sockaddr_in)
+                      : address->sa_family == AF_INET6 ? sizeof(sockaddr_in6)
+                                                       : sizeof(sockaddr_un);
+  out.assign(address, std::min<size_t>(length, most));
   return out;
 }
 

@@ -106,6 +106,7 @@ struct RouteRest {
   std::unique_ptr<const RouteTests> tests;
   std::unique_ptr<const RouteExtras> extras;
   std::unique_ptr<const PathRewrite> rewrite;
+  std::unique_ptr<const std::string> metadata;
 };
 
 // What its virtual host asks of every forwarded request.
@@ -173,6 +174,10 @@ struct CompiledRoute final : stream::RouteInfo {
   }
   // Why it does not; empty: it does.
   std::string why(const http::RequestHead& head, std::string_view plain, bool connect, const MatchContext& context) const;
+  // core.Metadata's wire bytes.
+  std::string_view metadata() const {
+    return rest_ == nullptr || rest_->metadata == nullptr ? std::string_view() : std::string_view(*rest_->metadata);
+  }
   RouteMatchSpec::Path pathKind() const { return path_kind_; }
   std::string_view path() const { return path_; }  // or the pattern
   bool caseSensitive() const { return case_sensitive_; }

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -156,16 +154,6 @@ Labels labelsOf(const google::protobuf::Struct& in) {
   Labels out;
   for (const auto& [key, value] : in.fields()) out.emplace_back(key, stableBytes(value));
   std::sort(out.begin(), out.end());
-  return out;
-}
-
-std::string stableBytes(const google::protobuf::MessageLite& in) {
-  std::string out;
-  google::protobuf::io::StringOutputStream stream(&out);
-  google::protobuf::io::CodedOutputStream coded(&stream);
-  coded.SetSerializationDeterministic(true);
-  in.SerializeToCodedStream(&coded);
-  coded.Trim();
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include "source/config/endpoint_spec.h"
 #include "source/config/honored.h"
 #include "source/config/problems.h"
+#include "source/config/stable_bytes.h"
 #include "source/config/validate.h"
 
 namespace envoy::config::endpoint::v3 {
@@ -33,9 +34,6 @@ std::shared_ptr<const EndpointsSpec> readEndpoints(const std::shared_ptr<const s
 
 // A struct of metadata as labels.
 Labels labelsOf(const google::protobuf::Struct& in);
-
-// The same bytes for equal messages: what specs keep of messages that others read.
-std::string stableBytes(const google::protobuf::MessageLite& in);
 
 // Tells the checker which fields are acted on.
 void declareEndpoints(Honored& honored);

@@ -10,6 +10,7 @@
 #include "source/config/any.h"
 #include "source/config/route_parse_parts.h"
 #include "source/config/route_table.h"
+#include "source/config/stable_bytes.h"
 #include "source/format/format.h"
 
 // Deprecated fields still arrive from control planes, and must be honoured or refused like the others.
@@ -254,9 +255,10 @@ RouteSpec TableParser::route(const route::Route& in) {
   RouteSpec out;
   reportOthers(in,
                {"name", "match", "route", "redirect", "direct_response", "non_forwarding_action", "request_headers_to_add",
-                "request_headers_to_remove", "response_headers_to_add", "response_headers_to_remove", "typed_per_filter_config"},
+                "request_headers_to_remove", "response_headers_to_add", "response_headers_to_remove", "typed_per_filter_config", "metadata"},
                problems_, {"filter_action"});
   out.name = in.name();
+  if (in.has_metadata()) out.metadata = stableBytes(in.metadata());
   out.stat_prefix = in.stat_prefix();
   if (in.has_match()) {
     const auto at = problems_.field("match");

@@ -230,6 +230,7 @@ struct RouteSpec {
   HeaderEditSpec request, response;
   std::vector<FilterOverrideSpec> filters;
   std::string stat_prefix;
+  std::string metadata;  // core.Metadata, deterministic wire form
   bool operator==(const RouteSpec&) const = default;
 };
 

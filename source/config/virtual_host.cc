@@ -227,11 +227,12 @@ void HostCompiler::route(RouteSpec& spec, CompiledRoute& out) {
   auto tested = tests(spec.match);
   auto extra = extras(spec.request, spec.response, std::move(spec.filters));
   auto rewrite = spec.action == RouteSpec::Action::kForward ? pathRewrite(spec.forward) : nullptr;
-  if (tested != nullptr || extra != nullptr || rewrite != nullptr) {
+  if (tested != nullptr || extra != nullptr || rewrite != nullptr || !spec.metadata.empty()) {
     auto rest = std::make_shared<RouteRest>();
     rest->tests = std::move(tested);
     rest->extras = std::move(extra);
     rest->rewrite = std::move(rewrite);
+    if (!spec.metadata.empty()) rest->metadata = std::make_unique<const std::string>(std::move(spec.metadata));
     out.rest_ = std::move(rest);
   }
   out.action_ = spec.action;

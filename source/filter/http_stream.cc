@@ -345,6 +345,7 @@ void HttpStream::setRoute(const config::CompiledRoute* route, config::PartRef<co
   route_ = route;
   route_pin_ = std::move(pin);
   info_.route = route;
+  info_.route_metadata = route == nullptr ? std::string_view() : route->metadata();
 }
 
 StreamHandle HttpStream::handleFor(uint16_t filter) {

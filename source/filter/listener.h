@@ -17,7 +17,7 @@ struct FirstBytes {
   std::string server_name;         // SNI, lower case
   std::string transport_protocol;  // "tls" or empty (raw_buffer)
   std::vector<std::string> application_protocols;
-  base::Address original_destination;  // invalid: the socket's own
+  base::Address original_destination;  // where the client wanted to go, if it was led here; invalid: not known
 };
 
 class ListenerFilter {
@@ -28,8 +28,16 @@ class ListenerFilter {
     kClose  // this connection is refused
   };
   virtual ~ListenerFilter() = default;
+  // Its turn, before any byte: the socket itself may tell. kMore: it wants bytes.
+  virtual Answer onAccept(int fd, const base::Address& local, FirstBytes& found) {
+    (void)fd, (void)local, (void)found;
+    return Answer::kMore;
+  }
   // `so_far`: everything read, from the first byte. `eof`: the peer finished.
-  virtual Answer onBytes(std::string_view so_far, bool eof, FirstBytes& found) = 0;
+  virtual Answer onBytes(std::string_view so_far, bool eof, FirstBytes& found) {
+    (void)so_far, (void)eof, (void)found;
+    return Answer::kDone;
+  }
 };
 
 class ListenerFilterFactory {

@@ -48,6 +48,14 @@ class Compiler {
 
   // Empty: done; else what is wrong.
   std::string run(bool& without_data) {
+    for (const MetadataOperator& each : kMetadataOperators) {
+      if (each.name != command_) continue;
+      if (!params_.has_value() || params_->empty()) return absl::StrCat(base::toAbsl(command_), " needs parameters");
+      whole_ = std::string(each.of).append(":").append(*params_);
+      params_ = whole_;
+      command_ = "METADATA";
+      break;
+    }
     const auto known = std::find_if(std::begin(kKnown), std::end(kKnown), [&](const Known& k) { return k.name == command_; });
     if (known == std::end(kKnown)) {
       const auto& all = kOperatorsWithoutData;
@@ -62,6 +70,7 @@ class Compiler {
     if (length_.has_value() && !known->length) return absl::StrCat(base::toAbsl(command_), " takes no length");
     op_.code = known->code;
     op_.number = known->number;
+    if (op_.code == Operator::kMetadata) return metadata(*params_, without_data);
     if (length_.has_value()) op_.most = *length_;
     return parameters();
   }
@@ -146,6 +155,24 @@ class Compiler {
     return {};
   }
 
+  // TYPE:namespace:key:key
+  std::string metadata(std::string_view text, bool& without_data) {
+    if (length_.has_value()) op_.most = *length_;
+    const size_t colon = text.find(':');
+    const std::string_view of = text.substr(0, colon);
+    const std::string_view path = colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+    without_data = std::find(std::begin(kMetadataWithoutData), std::end(kMetadataWithoutData), of) != std::end(kMetadataWithoutData);
+    if (without_data) op_.code = Operator::kNothing;
+    const auto known = std::find(std::begin(kMetadataOf), std::end(kMetadataOf), of);
+    if (!without_data && known == std::end(kMetadataOf)) {
+      return "METADATA takes ROUTE, CLUSTER, UPSTREAM_HOST, VIRTUAL_HOST, LISTENER, LISTENER_FILTER_CHAIN or DYNAMIC";
+    }
+    op_.unit = static_cast<uint8_t>(known - std::begin(kMetadataOf));
+    op_.json = true;
+    op_.text = path;
+    return {};
+  }
+
   std::string date(std::string_view text, bool local) {
     op_.date = std::make_shared<const DateFormat>(text, local);
     return {};
@@ -185,6 +212,7 @@ class Compiler {
   std::optional<std::string_view> params_;
   std::optional<uint32_t> length_;
   Op& op_;
+  std::string whole_;  // of a short operator
 };
 
 bool isNameChar(char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "source/base/absl_compat.h"
+#include "source/format/metadata.h"
 
 namespace outrider::format {
 namespace {
@@ -264,7 +265,7 @@ bool putTls(Operator code, const stream::SecurityInfo* tls, const DateFormat* da
 
 }  // namespace
 
-bool Op::print(const Input& in, Text& out) const {
+bool Op::print(const Input& in, Text& out, bool in_json) const {
   const stream::StreamInfo& info = in.info;
   const stream::ConnectionInfo* connection = info.connection;
   const auto localOf = [&]() -> const base::Address& {
@@ -380,6 +381,15 @@ bool Op::print(const Input& in, Text& out) const {
     case Operator::kGrpcStatusNumber: return putGrpc(in, 2, out);
     case Operator::kAccessLogType: return put(in.log_type, out);
     case Operator::kLocalReplyBody: out.add(in.local_reply_body); return true;
+    case Operator::kMetadata: {
+      const std::string_view of = unit == 0   ? info.route_metadata
+                                  : unit == 1 ? (info.cluster == nullptr ? std::string_view() : info.cluster->metadata)
+                                              : (info.host == nullptr ? std::string_view() : info.host->said().metadata);
+      const size_t from = out.size();
+      if (!printMetadata(of, text, in_json && most == UINT32_MAX, out)) return false;
+      if (most < out.size() - from) out.truncate(from + most);
+      return true;
+    }
     case Operator::kOutriderReason: return put(info.reason, out);
     case Operator::kPeerUriSan:
     case Operator::kPeerDnsSan:

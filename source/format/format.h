@@ -32,6 +32,7 @@ struct Input {
 struct Op {
   Operator code = Operator::kLiteral;
   bool number = false;                 // in JSON
+  bool json = false;                   // in JSON it is what it prints with `in_json`
   bool flag = false;                   // RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)
   uint8_t from = 0, to = 0, unit = 0;  // COMMON_DURATION: time points, and 0 ms, 1 us, 2 ns; GRPC_STATUS: unit is the style
   uint32_t most = UINT32_MAX;          // :Z
@@ -40,7 +41,7 @@ struct Op {
   std::shared_ptr<const DateFormat> date;
 
   // Appends the value; false and nothing appended: there is none.
-  bool print(const Input& in, Text& out) const;
+  bool print(const Input& in, Text& out, bool in_json = false) const;
 };
 
 class Format final {

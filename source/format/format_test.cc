@@ -71,6 +71,74 @@ TEST_F(FormatTest, ALineOfAnUnreadableRequestHasDashes) {
   EXPECT_EQ(out.view(), "[1970-01-01T00:00:00.000Z] \"- - -\" 0 - 0 0 - - \"-\" \"-\" \"-\" \"-\" \"-\"\n");
 }
 
+// Wire bytes of google.protobuf.Value, Struct and core.Metadata.
+std::string field(int number, const std::string& bytes) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
+}
+std::string entry(const std::string& key, const std::string& value) { return field(1, field(1, key) + field(2, value)); }
+std::string number(double value) {
+  std::string out(1, 2 << 3 | 1);
+  return out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+TEST_F(FormatTest, MetadataOfRoutesClustersAndHosts) {
+  const std::string inner = entry("a\"b", field(3, "text")) + entry("list", field(6, field(1, number(1)) + field(1, number(2.5)))) +
+                            entry("no", std::string("\x08\x00", 2)) + entry("yes", std::string("\x20\x01", 2));
+  const std::string metadata = entry("own", inner + entry("deep", field(5, entry("x", field(3, "y"))))) + entry("void", "");
+  info_.route_metadata = metadata;
+  EXPECT_EQ(print("%METADATA(ROUTE:own:a\"b)%"), "text");
+  EXPECT_EQ(print("%METADATA(ROUTE:own:a\"b):2%"), "te");
+  EXPECT_EQ(print("%METADATA(ROUTE:own:list)% %METADATA(ROUTE:own:yes)% %METADATA(ROUTE:own:no)%"), "[1,2.5] true null");
+  EXPECT_EQ(print("%ROUTE_METADATA(own:deep:x)% %ROUTE_METADATA(own:deep)% %ROUTE_METADATA(void)%"), "y {\"x\":\"y\"} {}");
+  EXPECT_EQ(print("%METADATA(ROUTE:own:deep:x:y)%%METADATA(ROUTE:own:none)%%METADATA(ROUTE:none)%%METADATA(ROUTE)%"), "----");
+  EXPECT_EQ(print("%METADATA(CLUSTER:own)% %METADATA(UPSTREAM_HOST:own)%"), "- -");
+  stream::ClusterInfo cluster;
+  cluster.metadata = metadata;
+  info_.cluster = &cluster;
+  auto texts = std::make_shared<stream::HostTexts>();
+  texts->metadata = metadata;
+  stream::HostInfo host;
+  host.texts = texts;
+  info_.host = &host;
+  EXPECT_EQ(print("%CLUSTER_METADATA(own:yes)% %UPSTREAM_METADATA(own:deep:x)%"), "true y");
+  EXPECT_EQ(print("%METADATA(WHAT:own)%").substr(0, 36), "at position 0: METADATA takes ROUTE,");
+  EXPECT_EQ(print("%METADATA%"), "at position 0: METADATA needs parameters");
+  EXPECT_EQ(Format::compile("%METADATA(DYNAMIC:own)%")->withoutData().size(), 1u);
+  // In JSON a value keeps its type.
+  JsonNode root;
+  root.kind = JsonNode::Kind::kObject;
+  for (const char* format : {"%METADATA(ROUTE:own:deep)%", "%METADATA(ROUTE:own:a\"b)%", "%METADATA(ROUTE:own:yes)% sure", "%METADATA(ROUTE:none)%"}) {
+    JsonNode node;
+    node.kind = JsonNode::Kind::kString;
+    node.text = format;
+    root.keys.push_back(std::string(1, static_cast<char>('a' + root.keys.size())));
+    root.children.push_back(node);
+  }
+  Text out;
+  JsonFormat::compile(root)->print({&request_, &response_, &trailers_, info_}, out);
+  EXPECT_EQ(out.view(), "{\"a\":{\"x\":\"y\"},\"b\":\"text\",\"c\":\"true sure\",\"d\":null}\n");
+}
+
+TEST_F(FormatTest, MalformedMetadataHasNoValues) {
+  const std::string good = entry("own", entry("k", field(5, entry("x", field(3, "y")))));
+  for (size_t size = 0; size < good.size(); ++size) {
+    info_.route_metadata = std::string_view(good).substr(0, size);
+    EXPECT_EQ(print("%METADATA(ROUTE:own:k:x)%"), "-") << size;
+  }
+  // A value within values, far beyond what anybody writes, is cut.
+  std::string deep = field(3, "end");
+  for (int i = 0; i < 30; ++i) deep = field(5, entry("k", deep));
+  info_.route_metadata = deep;
+  EXPECT_EQ(print("%METADATA(ROUTE:k)%"), "-");
+}
+
+TEST_F(FormatTest, TheReasonOfAnAnswerOfOurOwn) {
+  EXPECT_EQ(print("%OUTRIDER_REASON%"), "-");
+  info_.reason = "no_route";
+  EXPECT_EQ(print("%OUTRIDER_REASON%"), "no_route");
+  EXPECT_EQ(print("%OUTRIDER_REASON(x)%"), "at position 0: OUTRIDER_REASON takes no parameters");
+}
+
 TEST_F(FormatTest, HeadersHaveAlternativesAndLengths) {
   request_.headers.add("x-a", "12345");
   response_.headers.add("x-r", "r");

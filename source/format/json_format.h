@@ -54,6 +54,8 @@ class JsonFormat final {
   std::vector<std::string> without_data_;
 };
 
+// The shortest text that reads as the same number; no number is null.
+void addJsonNumber(double number, Text& out);
 // Appends `text` as the inside of a JSON string (RFC 8259); a byte that is no UTF-8 is escaped as the code point of its value.
 void addJsonEscaped(std::string_view text, Text& out);
 

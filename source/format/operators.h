@@ -83,6 +83,7 @@ enum class Params : uint8_t { kNone, kOptional, kRequired };
   X("GRPC_STATUS", kGrpcStatus, kOptional, false, false)                                   \
   X("GRPC_STATUS_NUMBER", kGrpcStatusNumber, kNone, false, true)                           \
   X("ACCESS_LOG_TYPE", kAccessLogType, kNone, false, false)                                \
+  X("METADATA", kMetadata, kRequired, true, false)                                         \
   X("LOCAL_REPLY_BODY", kLocalReplyBody, kNone, false, false)                              \
   X("OUTRIDER_REASON", kOutriderReason, kNone, false, false)                               \
   X("DOWNSTREAM_PEER_URI_SAN", kPeerUriSan, kNone, false, false)                           \
@@ -134,10 +135,6 @@ inline constexpr std::string_view kOperatorsWithoutData[] = {"BYTES_RETRANSMITTE
                                                              "ROUNDTRIP_DURATION",
                                                              "VIRTUAL_CLUSTER_NAME",
                                                              "DYNAMIC_METADATA",
-                                                             "CLUSTER_METADATA",
-                                                             "UPSTREAM_METADATA",
-                                                             "ROUTE_METADATA",
-                                                             "METADATA",
                                                              "FILTER_STATE",
                                                              "UPSTREAM_FILTER_STATE",
                                                              "TRACE_ID",
@@ -163,6 +160,16 @@ inline constexpr std::string_view kOperatorsWithoutData[] = {"BYTES_RETRANSMITTE
                                                              "UPSTREAM_DETECTED_CLOSE_TYPE",
                                                              "UPSTREAM_LOCAL_CLOSE_REASON",
                                                              "NETWORK_NAMESPACE"};
+
+// What METADATA's parameter begins with, in the order that Op::print knows; operators that are short for one.
+inline constexpr std::string_view kMetadataOf[] = {"ROUTE", "CLUSTER", "UPSTREAM_HOST"};
+struct MetadataOperator {
+  std::string_view name, of;
+};
+inline constexpr MetadataOperator kMetadataOperators[] = {
+    {"ROUTE_METADATA", "ROUTE"}, {"CLUSTER_METADATA", "CLUSTER"}, {"UPSTREAM_METADATA", "UPSTREAM_HOST"}};
+// Nothing has such metadata here.
+inline constexpr std::string_view kMetadataWithoutData[] = {"DYNAMIC", "LISTENER", "LISTENER_FILTER_CHAIN", "VIRTUAL_HOST"};
 
 // Other names of the same.
 struct OperatorAlias {

@@ -24,7 +24,7 @@ struct Header {
   std::string_view value() const { return {value_data, value_size}; }
 };
 
-// How the sender spelled names that are not all lower case (h1/header_case.h).
+// How the sender spelled names, where that matters (h1/header_case.h).
 struct Spelling {
   const std::string_view* names = nullptr;
   uint32_t count = 0;

@@ -14,25 +14,35 @@ namespace outrider::listener {
 // Reads what listener filters ask for, then hands the bytes on as the connection's prefix.
 class ActiveListener::Pending final : public event::IoHandler, public event::Retired, public base::TaggedNode<PendingTag> {
  public:
-  Pending(ActiveListener& owner, int fd, const base::Address& local, const base::Address& remote)
+  // `prefix`: bytes that another listener has read already; `first`: what it found out.
+  Pending(ActiveListener& owner, int fd, const base::Address& local, const base::Address& remote, base::Buffer& prefix,
+          const filter::FirstBytes& first)
       : owner_(owner),
         version_(owner.version_),
         timer_(event::Timer::to<&Pending::onTimeout>(owner.worker_.loop.timers(), this)),
         local_(local),
         remote_(remote),
+        first_(first),
         fd_(fd) {
+    bytes_.move(prefix);
     for (const auto& factory : version_->listener_filters) filters_.push_back(factory->make());
-    unwatched_ = owner_.worker_.loop.add(fd_, *this, event::kReadable | event::kPeerFinished) != 0;
-    if (unwatched_) owner_.worker_.loop.makeReady(*this);  // nobody would ever wake it
-    if (version_->first_bytes_timeout > 0) timer_.armIn(version_->first_bytes_timeout);
     version_->stats.inc(ListenerStat::kPreCxActive);
   }
   ~Pending() override {
     if (fd_ >= 0) close();
   }
 
+  // Once, when it is in the owner's list.
+  void begin() {
+    if (look(false)) return;
+    watched_ = true;
+    unwatchable_ = owner_.worker_.loop.add(fd_, *this, event::kReadable | event::kPeerFinished) != 0;
+    if (unwatchable_) owner_.worker_.loop.makeReady(*this);  // nobody would ever wake it
+    if (version_->first_bytes_timeout > 0) timer_.armIn(version_->first_bytes_timeout);
+  }
+
   void onReady(uint32_t) override {
-    if (unwatched_) {
+    if (unwatchable_) {
       version_->stats.inc(ListenerStat::kCxEmfile);
       give(false);
       return;
@@ -46,28 +56,36 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
       return;
     }
     bytes_.commit(static_cast<size_t>(n));
-    const bool eof = n == 0;
-    while (next_ < filters_.size()) {
-      const std::string_view so_far = bytes_.linear(std::min(bytes_.size(), base::kBlockSize));
-      switch (filters_[next_]->onBytes(so_far, eof, first_)) {
-        case filter::ListenerFilter::Answer::kMore:
-          if (eof || bytes_.size() >= base::kBlockSize) break;  // cannot become more: it knows what it knows
-          return;
-        case filter::ListenerFilter::Answer::kDone: break;
-        case filter::ListenerFilter::Answer::kClose: give(false); return;
-      }
-      ++next_;
-    }
-    give(true);
+    (void)look(n == 0);
   }
 
  private:
+  // True: it is over.
+  bool look(bool eof) {
+    using Answer = filter::ListenerFilter::Answer;
+    for (; next_ < filters_.size(); ++next_, asked_ = false) {
+      filter::ListenerFilter& filter = *filters_[next_];
+      Answer answer = std::exchange(asked_, true) ? Answer::kMore : filter.onAccept(fd_, local_, first_);
+      if (answer == Answer::kMore) {
+        if (bytes_.empty() && !eof) return false;
+        answer = filter.onBytes(bytes_.linear(std::min(bytes_.size(), base::kBlockSize)), eof, first_);
+        // What cannot become more knows what it knows.
+        if (answer == Answer::kMore && !eof && bytes_.size() < base::kBlockSize) return false;
+      }
+      if (answer == Answer::kClose) {
+        give(false);
+        return true;
+      }
+    }
+    give(true);
+    return true;
+  }
   void onTimeout() {
     version_->stats.inc(ListenerStat::kPreCxTimeout);
     give(version_->continue_on_timeout);
   }
   void give(bool on) {
-    owner_.worker_.loop.remove(fd_, *this);
+    if (watched_) owner_.worker_.loop.remove(fd_, *this);
     timer_.cancel();
     base::TaggedNode<PendingTag>::unlink();
     version_->stats.dec(ListenerStat::kPreCxActive);
@@ -80,7 +98,7 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
     }
   }
   void close() {
-    owner_.worker_.loop.remove(fd_, *this);
+    if (watched_) owner_.worker_.loop.remove(fd_, *this);
     version_->stats.dec(ListenerStat::kPreCxActive);
     ::close(std::exchange(fd_, -1));
   }
@@ -94,7 +112,8 @@ class ActiveListener::Pending final : public event::IoHandler, public event::Ret
   std::vector<std::unique_ptr<filter::ListenerFilter>> filters_;
   size_t next_ = 0;
   int fd_;
-  bool unwatched_ = false;
+  bool asked_ = false;  // the filter at hand, of the socket
+  bool watched_ = false, unwatchable_ = false;
 };
 
 // ---- one socket of several ----
@@ -152,7 +171,8 @@ struct ActiveListener::OldChains {
   event::Timer timer;
 };
 
-ActiveListener::ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit) : worker_(worker), limit_(limit) {}
+ActiveListener::ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit, Find find)
+    : worker_(worker), limit_(limit), find_(std::move(find)) {}
 
 ActiveListener::~ActiveListener() {
   on_empty_ = nullptr;
@@ -222,24 +242,47 @@ void ActiveListener::onAccepted(int fd, const base::Address& local, const base::
     ::close(fd);
     return;
   }
-  version_->stats.inc(ListenerStat::kCxTotal);
-  version_->stats.inc(ListenerStat::kCxActive);
+  base::Buffer none;
+  look(fd, local, remote, none, {});
+}
+
+void ActiveListener::look(int fd, const base::Address& local, const base::Address& remote, base::Buffer& prefix,
+                          const filter::FirstBytes& first) {
   ++connections_;
-  if (!version_->listener_filters.empty()) {
-    pending_.pushBack(*new Pending(*this, fd, local, remote));
+  if (version_->listener_filters.empty()) {
+    start(fd, local, remote, first, prefix);
     return;
   }
-  base::Buffer none;
-  start(fd, local, remote, filter::FirstBytes(), none);
+  auto* pending = new Pending(*this, fd, local, remote, prefix, first);
+  pending_.pushBack(*pending);
+  pending->begin();
+}
+
+bool ActiveListener::isAt(const base::Address& address) const {
+  return std::find(version_->addresses.begin(), version_->addresses.end(), address) != version_->addresses.end();
+}
+
+// What iptables led here goes to the listener of the address that the client wanted, which looks at it with its own filters.
+bool ActiveListener::handOff(int fd, const base::Address& remote, const filter::FirstBytes& first, base::Buffer& prefix) {
+  if (!version_->hand_off || !first.original_destination.valid() || !find_) return false;
+  ActiveListener* other = find_(first.original_destination);
+  if (other == nullptr || other == this) return false;
+  filter::FirstBytes known;
+  known.original_destination = first.original_destination;
+  --connections_;
+  other->look(fd, first.original_destination, remote, prefix, known);
+  if (connections_ == 0 && on_empty_) on_empty_();
+  return true;
 }
 
 void ActiveListener::refuse(int fd) {
   ::close(fd);
-  forget();
+  leave();
 }
 
 void ActiveListener::start(int fd, const base::Address& local, const base::Address& remote, const filter::FirstBytes& first,
                            base::Buffer& prefix) {
+  if (handOff(fd, remote, first, prefix)) return;
   const base::Address& to = first.original_destination.valid() ? first.original_destination : local;
   int index = version_->matcher.find({to, remote, remote, &first});
   if (index == ChainMatcher::kNoChain) index = version_->default_chain;
@@ -258,9 +301,12 @@ void ActiveListener::start(int fd, const base::Address& local, const base::Addre
     refuse(fd);
     return;
   }
+  version_->stats.inc(ListenerStat::kCxTotal);
+  version_->stats.inc(ListenerStat::kCxActive);
   ActiveChain& chain = *chains_[static_cast<size_t>(index)];
   const filter::ChainPart& part = **chain.part;
   stream::ConnectionInfo info;
+  info.local_restored = first.original_destination.valid();
   if (!first.server_name.empty()) info.hello().server_name = first.server_name;
   auto connection = std::make_unique<net::Connection>(
       worker_.loop, fd, part.transport == nullptr ? net::makePlainTransport() : part.transport->make(), to, remote);
@@ -283,7 +329,9 @@ void ActiveListener::onChainClosed(filter::NetworkChain& chain, net::CloseReason
     info.bytes_sent = chain.connection().bytesWritten();
     log(info, chain.info(), chain.connection().startedAt());
   }
-  forget();
+  version_->stats.inc(ListenerStat::kCxDestroy);
+  version_->stats.dec(ListenerStat::kCxActive);
+  leave();
 }
 
 // The listener's own logs: one entry a connection, at its end.
@@ -296,9 +344,7 @@ void ActiveListener::log(stream::StreamInfo& info, const stream::ConnectionInfo&
   for (const auto& each : version_->access_logs) each->log({nullptr, nullptr, nullptr, info, true});
 }
 
-void ActiveListener::forget() {
-  version_->stats.inc(ListenerStat::kCxDestroy);
-  version_->stats.dec(ListenerStat::kCxActive);
+void ActiveListener::leave() {
   limit_.active.fetch_sub(1, std::memory_order_relaxed);
   if (--connections_ == 0 && on_empty_) on_empty_();
 }

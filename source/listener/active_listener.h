@@ -23,7 +23,9 @@ struct ConnectionLimit {
 
 class ActiveListener final : private filter::NetworkChainOwner {
  public:
-  ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit);
+  // Finds the listener of an address, among all of the worker.
+  using Find = std::function<ActiveListener*(const base::Address&)>;
+  ActiveListener(filter::WorkerContext& worker, ConnectionLimit& limit, Find find = {});
   ~ActiveListener();
 
   // The first version, or the next one; touches no descriptor. Connections of chains that are gone drain, and are cut after
@@ -39,6 +41,7 @@ class ActiveListener final : private filter::NetworkChainOwner {
 
   size_t connections() const { return connections_; }
   const ListenerVersionRef& version() const { return version_; }
+  bool isAt(const base::Address& address) const;
   // Called when the last connection is gone, from within a turn: mark and look later.
   void onEmpty(std::function<void()> fn) { on_empty_ = std::move(fn); }
 
@@ -55,14 +58,17 @@ class ActiveListener final : private filter::NetworkChainOwner {
   class Door;        // one socket's acceptor
 
   void onAccepted(int fd, const base::Address& local, const base::Address& remote);
+  void look(int fd, const base::Address& local, const base::Address& remote, base::Buffer& prefix, const filter::FirstBytes& first);
+  bool handOff(int fd, const base::Address& remote, const filter::FirstBytes& first, base::Buffer& prefix);
   void onChainClosed(filter::NetworkChain& chain, net::CloseReason reason) override;
   void start(int fd, const base::Address& local, const base::Address& remote, const filter::FirstBytes& first, base::Buffer& prefix);
   void refuse(int fd);
   void log(stream::StreamInfo& info, const stream::ConnectionInfo& connection, base::Nanos started) const;
-  void forget();
+  void leave();
 
   filter::WorkerContext& worker_;
   ConnectionLimit& limit_;
+  const Find find_;
   ListenerVersionRef version_;
   std::vector<std::unique_ptr<ActiveChain>> chains_;    // of the current version, by its indexes
   std::vector<std::unique_ptr<OldChains>> old_chains_;  // draining

@@ -303,9 +303,7 @@ class Parser {
   }
 
   void rest() {
-    if (in_.has_use_original_dst() && in_.use_original_dst().value()) {
-      problems_.addAt("use_original_dst", "true", "is not supported yet: connections would reach the wrong listener");
-    }
+    version_.hand_off = in_.use_original_dst().value();
     if (in_.has_filter_chain_matcher()) problems_.addAt("filter_chain_matcher", {}, "is not supported yet", "filter_chain_match");
     if (in_.has_udp_listener_config()) problems_.addAt("udp_listener_config", {}, "is not supported");
     if (in_.has_api_listener()) problems_.addAt("api_listener", {}, "is not supported");

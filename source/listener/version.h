@@ -29,6 +29,7 @@ struct ListenerVersion {
   std::vector<base::Address> addresses;  // the main one first
   net::ListenOptions options;
   bool bind_to_port = true;
+  bool hand_off = false;  // use_original_dst: to the listener of the address that the client wanted
   TrafficDirection direction = TrafficDirection::kUnspecified;
   uint32_t most_accepts = 16;                            // a turn
   base::Nanos first_bytes_timeout = 15 * base::kSecond;  // listener_filters_timeout; 0: none

@@ -47,9 +47,23 @@ void WorkerListeners::apply(const ListenerChange& change) {
     slot.reset();
     return;
   }
-  if (slot == nullptr) slot = std::make_unique<ActiveListener>(worker_, limit_);
+  if (slot == nullptr) {
+    slot = std::make_unique<ActiveListener>(worker_, limit_, [this](const base::Address& address) { return find(address); });
+  }
   slot->apply(change.version, change.drain_time, change.draining);
   if (change.new_sockets) slot->listen(change.sockets);
+}
+
+// Exactly at the address, else at any address of its port.
+ActiveListener* WorkerListeners::find(const base::Address& address) const {
+  const auto any = base::Address::parseIp(address.family() == AF_INET ? "0.0.0.0" : "::", address.port());
+  for (const base::Address* wanted : {&address, any.has_value() ? &*any : nullptr}) {
+    if (wanted == nullptr) continue;
+    for (const auto& listener : active_) {
+      if (listener != nullptr && listener->isAt(*wanted)) return listener.get();
+    }
+  }
+  return nullptr;
 }
 
 void WorkerListeners::stopAccepting(bool inbound_only, bool take_queue) {

@@ -32,6 +32,7 @@ class WorkerListeners final {
 
  private:
   struct Leaving;
+  ActiveListener* find(const base::Address& address) const;
 
   filter::WorkerContext& worker_;
   ConnectionLimit& limit_;

@@ -23,11 +23,13 @@ struct RouteInfo {
 struct ClusterInfo {
   std::string name;
   std::string observability_name;  // alt_stat_name, else name
+  std::string_view metadata;       // core.Metadata's wire bytes, of the same config
 };
 // What hosts have in common, or most have not.
 struct HostTexts {
   std::string hostname;  // of the endpoint, may be empty
   std::string region, zone, sub_zone;
+  std::string_view metadata;  // the endpoint's, as a cluster's
 };
 struct HostInfo {
   base::Address address;
@@ -112,6 +114,7 @@ struct StreamInfo {
   std::string_view reason;   // Outrider's reason id; empty: upstream's own answer
 
   const RouteInfo* route = nullptr;
+  std::string_view route_metadata;  // core.Metadata's wire bytes
   const ClusterInfo* cluster = nullptr;
   const HostInfo* host = nullptr;
   base::Address upstream_local;

@@ -242,6 +242,7 @@ std::shared_ptr<const HostDetails> ClusterEntity::detailsOf(const Wanted& wanted
     out->zone = wanted.in->zone;
     out->sub_zone = wanted.in->sub_zone;
     out->endpoint = wanted.endpoint->details;
+    if (out->endpoint != nullptr) out->metadata = out->endpoint->metadata;
     out->locality_labels = wanted.in->socket_labels;
     known = std::move(out);
   }

@@ -47,6 +47,7 @@ absl::StatusOr<ClusterPartRef> ClusterManager::makePart(std::shared_ptr<const co
   part->id = slot.id;
   part->name = spec->name;
   part->observability_name = spec->stat_name.empty() ? spec->name : spec->stat_name;
+  part->metadata = spec->metadata;
   if (spec->transport.set() || !spec->transport_matches.empty()) {
     if (before != nullptr && before->spec().transport == spec->transport && before->spec().transport_matches == spec->transport_matches) {
       part->transport = before->part().transport;

@@ -46,6 +46,7 @@ ACTED_ON = {
     "common_http_protocol_options.idle_timeout": {"common_http_protocol_options": {"idle_timeout": "3s"}},
     "common_http_protocol_options.max_headers_count": {"common_http_protocol_options": {"max_headers_count": 5}},
     "common_http_protocol_options.max_requests_per_connection": {"common_http_protocol_options": {"max_requests_per_connection": 5}},
+    "http_protocol_options.header_key_format": {"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}},
     "http_protocol_options.enable_trailers": {"http_protocol_options": {"enable_trailers": True}},
     "http2_protocol_options.max_concurrent_streams": {"http2_protocol_options": {"max_concurrent_streams": 5}},
     "http2_protocol_options.initial_stream_window_size": {"http2_protocol_options": {"initial_stream_window_size": 70000}},
@@ -100,7 +101,6 @@ REPORTED = {
     "common_http_protocol_options.max_stream_duration": {"common_http_protocol_options": {"max_stream_duration": "3s"}},
     "common_http_protocol_options.headers_with_underscores_action": {
         "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"}},
-    "http_protocol_options.header_key_format": {"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}},
     "http_protocol_options.allow_chunked_length": {"http_protocol_options": {"allow_chunked_length": True}},
     "http_protocol_options.accept_http_10": {"http_protocol_options": {"accept_http_10": True}},
     "http2_protocol_options.allow_connect": {"http2_protocol_options": {"allow_connect": True}},

@@ -8,6 +8,7 @@ import http.server
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import threading
@@ -112,6 +113,31 @@ def static_story(outrider, folder):
     harness.end(child, 20)
 
 
+def connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def played(outrider, folder, page):
+    """A page whose example says `run`: it serves, and each curl line prints what stands behind its arrow."""
+    ports = Ports([])
+    text = next(text for words, text in blocks(page, "yaml") if words == "run")
+    with open(os.path.join(folder, "run.yaml"), "w") as file:
+        file.write(ports.replaced(text))
+    child = harness.spawn([outrider, "-c", file.name, "-l", "error"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    harness.wait_for(lambda: connects(ports.of(10000)), 20, "the listener of the example")
+    lines = [line for _, text in blocks(page, "sh") for line in text.splitlines() if line.strip()]
+    check(len(lines) >= 3, "%d commands" % len(lines))
+    for line in lines:
+        command, _, wanted = line.partition("# ->")
+        done = subprocess.run(shlex.split(ports.replaced(command)), capture_output=True, text=True, timeout=20)
+        check(done.returncode == 0 and wanted.strip() and wanted.strip() in done.stdout, "%s\nprinted %r" % (line, done.stdout[-600:]))
+    harness.end(child, 20)
+
+
 def dynamic_story(outrider, folder):
     """The second half: the control plane, a live change, and nonsense that changes nothing."""
     page = os.path.join(DOCS, "getting-started.md")
@@ -190,6 +216,7 @@ def reasons():
                 continue
             text = read(folder, name)
             found |= set(re.findall(r"reason = \"([a-z_]+)\"", text))
+            found |= set(re.findall(r"tryTimedOut\(\"([a-z_]+)\"\)", text))
             found |= set(re.findall(r"return refuse\([^;]*ResponseFlag::\w+, \"([a-z_]+)\"\)", text))
             found |= set(re.findall(r"case ResetReason::\w+: return \"(upstream_[a-z_]+)\"", text)) | set(re.findall(r"default: return \"(upstream_[a-z_]+)\"", text))
     named = set(re.findall(r"^\| `([a-z_]+)`", read(DOCS, "reasons.md"), re.M))
@@ -217,6 +244,8 @@ def main():
         for number, (words, text) in enumerate(blocks(page, "yaml"), 1):
             if not words.startswith("resources="):     # what a control plane serves is no bootstrap; dynamic_story plays it
                 tally.run("%s: YAML example %d" % (os.path.relpath(page, ROOT), number), validate, outrider, folder, text)
+        if any(words == "run" for words, _ in blocks(page, "yaml")):
+            tally.run("%s: its example and its commands" % os.path.relpath(page, ROOT), played, outrider, folder, page)
     tally.run("getting-started: the file and its commands", static_story, outrider, folder)
     tally.run("getting-started: the control plane", dynamic_story, outrider, folder)
     tally.run("links lead somewhere", links)

@@ -91,7 +91,7 @@ REFUSED = {
     "upgrade_configs[0].filters": {"upgrade_configs": [{"upgrade_type": "websocket", "filters": [{"name": "router", "typed_config": {"@type": harness.ROUTER}}]}]},
     "route_config.virtual_hosts[0].routes[0].route.upgrade_configs[0].upgrade_type": {"route_config": {"virtual_hosts": [{"name": "x", "domains": ["*"], "routes": [
         {"match": {"prefix": "/"}, "route": {"cluster": "c", "upgrade_configs": [{"upgrade_type": "CONNECT-UDP"}]}}]}]}},
-    "original_ip_detection_extensions[0].typed_config": detect("unknown.v3.Unknown"), "use_remote_address": dict(detect("xff.v3.XffConfig"), use_remote_address=True),
+    "original_ip_detection_extensions[0].typed_config.@type": detect("unknown.v3.Unknown"), "use_remote_address": dict(detect("xff.v3.XffConfig"), use_remote_address=True),
     "xff_num_trusted_hops": dict(detect("xff.v3.XffConfig"), xff_num_trusted_hops=1),
     "original_ip_detection_extensions[0].typed_config.xff_num_trusted_hops": detect("xff.v3.XffConfig", xff_num_trusted_hops=1, xff_trusted_cidrs={"cidrs": []}),
     "original_ip_detection_extensions[0].typed_config.header_name": detect("custom_header.v3.CustomHeaderConfig"),

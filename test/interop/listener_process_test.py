@@ -504,7 +504,7 @@ def descriptors(outrider, folder):
 
 
 def refusals(outrider, folder):
-    for change, word in (({"use_original_dst": True}, "use_original_dst"), ({"udp_listener_config": {}}, "udp_listener_config"),
+    for change, word in (({"udp_listener_config": {}}, "udp_listener_config"),
                          ({"filter_chains": []}, "filter_chains"),
                          ({"filter_chains": [{"filter_chain_match": {"prefix_ranges": [{"address_prefix": "1.2.3", "prefix_len": 8}]},
                                               "filters": [saying("x")]}]}, "prefix_ranges[0]"),

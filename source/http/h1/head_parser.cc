@@ -684,7 +684,6 @@ bool parseResponseHead(char* raw, size_t size, const Settings& settings, Counter
 namespace {
 
 bool parseTrailers(char* raw, size_t size, const Settings& settings, Counters& counters, HeaderMap& trailers, CodecError& error) {
-  if (settings.preserve_case) trailers.setSpelling(recordSpelling(raw, raw + size, settings.preserve_case_proper, trailers.arena()));
   RawField fields[kMostFields];
   const FieldsResult result = kernels().fields(raw, raw + size, fields, std::min(settings.max_headers, kMostFields),
                                                settings.lenient.bare_lf, settings.lenient.obs_fold);

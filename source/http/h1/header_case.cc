@@ -34,7 +34,8 @@ void capitalise(char* at, const char* end) {
 
 const Spelling* recordSpelling(const char* at, const char* end, bool proper, base::Arena& arena) {
   uint32_t count = 0;
-  const auto odd = [](const char* from, const char* to) { return std::any_of(from, to, isUpper); };
+  // A name in lower case needs no memory, unless it would be capitalised without.
+  const auto odd = [&](const char* from, const char* to) { return proper || std::any_of(from, to, isUpper); };
   forEachName(at, end, [&](const char* from, const char* to) { count += odd(from, to); });
   if (count == 0 && !proper) return nullptr;
   auto* names = arena.array<std::string_view>(count);

@@ -12,12 +12,12 @@
 
 namespace outrider::http::h1 {
 
-// The names in the lines [at, end) that are not all lower case; null if there is none and `proper` is not asked for.
+// The names in the lines [at, end); null if all are lower case and `proper` is not asked for.
 // `proper`: names that are not among them are capitalised.
 const Spelling* recordSpelling(const char* at, const char* end, bool proper, base::Arena& arena);
 
 // Rewrites the names of a message's head, or of a trailer section, behind its first line. `spelling` (may be null) goes before
-// `proper`.
+// `proper`. Trailers are not spelled as they came, as with Envoy.
 void respell(char* head, size_t size, const Spelling* spelling, bool proper);
 
 }  // namespace outrider::http::h1

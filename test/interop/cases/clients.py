@@ -119,7 +119,7 @@ def spelled(name, listener, *sends, answers=1):
             for data in sends:
                 client.send(data)
             answer = client.response()
-            lines.append("answer: %s" % (answer and (answer.status, names(answer.raw), answer.raw.rpartition(b"\r\n0\r\n")[2])))
+            lines.append("answer: %d %s %s" % (answer.status, names(answer.raw), answer.raw.rpartition(b"\r\n0\r\n")[2] if b"hunked" in answer.raw else ""))
         for raw in side.a.since(mark)[1]:
             lines.append("a <- %s %s" % (names(raw), raw.rpartition(b"\r\n0\r\n")[2] if b"chunked" in raw else ""))
         return lines

@@ -1,5 +1,6 @@
 """Answers that the proxy makes itself: local_reply_config and the formats of direct responses."""
-from cases.engine import LISTENERS, add, exchange, exchange2, host, request, route, says, to
+import harness
+from cases.engine import CLUSTERS, LISTENERS, add, exchange, exchange2, host, request, route, says, to
 
 
 def status_is(code, op="EQ"):
@@ -72,6 +73,28 @@ LISTENERS.update({
         {"filter": status_is(408), "status_code": 418, "body": {"inline_string": "slow"}, "headers_to_add": [add("x-mapped", "%RESPONSE_CODE%")]}]}},
 })
 
+META = {"filter_metadata": {"own": {"text": "a b", "number": 7, "half": 1.5, "yes": True, "none": None, "list": ["x", {"y": 1}], "deep": {"k": {"j": "v"}}}}}
+PATHS = ["own:text", "own:number", "own:half", "own:yes", "own:none", "own:list", "own:deep", "own:deep:k:j", "own:deep:k:j:i", "own:missing", "missing", "missing:x"]
+
+
+def labelled(side):
+    made = harness.cluster("labelled", side.a.port, metadata=META)
+    made["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["metadata"] = META
+    return made
+
+
+CLUSTERS.append(labelled)
+LISTENERS["metadata"] = lambda side: {"hosts": [host("all", *[
+    route({"path": "/text/%s/%d" % (kind, i)}, **own(200, None, text("[%%METADATA(%s:%s)%%] %%METADATA(%s:%s):3%%" % (kind, path, kind, path)), metadata=META))
+    for kind in ("ROUTE", "CLUSTER", "UPSTREAM_HOST") for i, path in enumerate(PATHS)], *[
+    route({"path": "/json/%d" % i}, **own(200, None, {"json_format": {"one": "%%METADATA(ROUTE:%s)%%" % path, "more": "is %%METADATA(ROUTE:%s)%%" % path,
+                                                                      "cut": "%%METADATA(ROUTE:%s):2%%" % path}}, metadata=META))
+    for i, path in enumerate(PATHS)], route(
+        "/", to("labelled", prefix_rewrite="/"), metadata=META, request_headers_to_add=[
+            add("x-route-%d" % i, "%%METADATA(ROUTE:%s)%%" % path) for i, path in enumerate(PATHS)], response_headers_to_add=[
+            add("x-%s-%d" % (kind.lower(), i), "%%METADATA(%s:%s)%%" % (kind, path)) for kind in ("CLUSTER", "UPSTREAM_HOST") for i, path in enumerate(PATHS)] + [
+            add("x-short", "%CLUSTER_METADATA(own:text)% %UPSTREAM_METADATA(own:number)%")]))]}
+
 GRPC = "content-type: application/grpc & te: trailers"
 
 
@@ -97,4 +120,9 @@ def fill():
         exchange("replies", "formatted " + path + " with a header", request(path, headers="x-what: a"), listener="formatted")
     exchange("replies", "formatted HEAD", request("/text", method="HEAD"), listener="formatted", method="HEAD")
     exchange("replies", "formatted and mapped", request("/x"), listener="formatmapped")
+    exchange("metadata", "in headers", request("/ok"), listener="metadata")
+    for i in range(len(PATHS)):
+        exchange("metadata", "JSON " + PATHS[i], request("/json/%d" % i), listener="metadata")
+        for kind in ("ROUTE", "CLUSTER", "UPSTREAM_HOST"):
+            exchange("metadata", "%s %s" % (kind, PATHS[i]), request("/text/%s/%d" % (kind, i)), listener="metadata")
     exchange("replies", "slow head", b"GET / HTTP/1.1\r\nHost: h\r\n", listener="slowhead")
