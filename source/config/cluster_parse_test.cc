@@ -149,7 +149,7 @@ TEST(ParseCluster, RefusesWhatWouldChangeWhoTalksToWhom) {
   };
   for (const Case& each : std::initializer_list<Case>{
            {"lb_policy: CLUSTER_PROVIDED", "lb_policy"},
-           {"type: ORIGINAL_DST", "type"},
+           {"type: ORIGINAL_DST", "lb_policy"},
            {"connection_pool_per_downstream_connection: true", "connection_pool_per_downstream_connection"},
            {"lb_subset_config: {subset_selectors: [{keys: [a]}]}", "lb_subset_config"},
            {"filters: [{name: x}]", "filters"},

@@ -1,5 +1,7 @@
 #include "source/config/compiled_route.h"
 
+#include "source/http/grpc.h"
+
 #include <charconv>
 
 #include "absl/strings/numbers.h"
@@ -11,12 +13,6 @@ namespace outrider::config {
 namespace {
 
 using Path = RouteMatchSpec::Path;
-
-bool isGrpc(const http::RequestHead& head) {
-  constexpr std::string_view kType = "application/grpc";
-  const std::string_view type = head.headers.get(http::HeaderId::kContentType);
-  return type.substr(0, kType.size()) == kType && (type.size() == kType.size() || type[kType.size()] == '+');
-}
 
 // The first value of a query parameter, as it stands there; nullopt: absent.
 std::optional<std::string_view> queryValue(std::string_view path, std::string_view name) {
@@ -79,7 +75,7 @@ bool RouteTests::tlsHolds(const MatchContext& context) const {
 }
 
 bool RouteTests::hold(const http::RequestHead& head, const MatchContext& context) const {
-  if (grpc && !isGrpc(head)) return false;
+  if (grpc && !http::isGrpc(head)) return false;
   if (!fractionHolds(context) || !tlsHolds(context)) return false;
   for (const match::HeaderMatcher& header : headers) {
     if (!header.matches(head)) return false;
@@ -91,7 +87,7 @@ bool RouteTests::hold(const http::RequestHead& head, const MatchContext& context
 }
 
 std::string RouteTests::why(const http::RequestHead& head, const MatchContext& context) const {
-  if (grpc && !isGrpc(head)) return "the request is not gRPC";
+  if (grpc && !http::isGrpc(head)) return "the request is not gRPC";
   if (!fractionHolds(context)) return absl::StrCat("not in the fraction ", fraction->numerator, "/", fraction->denominator);
   if (!tlsHolds(context)) return "the client's certificate is not as tls_context wants it";
   for (const match::HeaderMatcher& header : headers) {

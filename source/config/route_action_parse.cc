@@ -207,13 +207,9 @@ void RouteParts::hostRewrite(const route::RouteAction& in, ForwardSpec& out) {
 void RouteParts::times(const route::RouteAction& in, ForwardSpec& out) {
   if (in.has_timeout()) out.timeout = parseDuration("timeout", in.timeout(), problems);
   if (in.has_idle_timeout()) out.idle_timeout = parseDuration("idle_timeout", in.idle_timeout(), problems);
-  if (in.has_max_grpc_timeout()) {
-    parseDuration("max_grpc_timeout", in.max_grpc_timeout(), problems);
-    problems.unsupported("max_grpc_timeout");
-  }
+  if (in.has_max_grpc_timeout()) out.max_grpc_timeout = parseDuration("max_grpc_timeout", in.max_grpc_timeout(), problems);
   if (in.has_grpc_timeout_offset()) {
-    parseDuration("grpc_timeout_offset", in.grpc_timeout_offset(), problems);
-    problems.unsupported("grpc_timeout_offset");
+    out.old_grpc_timeout_offset = parseDuration("grpc_timeout_offset", in.grpc_timeout_offset(), problems);
   }
   if (!in.has_max_stream_duration()) return;
   out.timeout = 0;  // the limits of the whole exchange stand in its place, as in Envoy

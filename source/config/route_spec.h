@@ -183,7 +183,9 @@ struct ForwardSpec {  // RouteAction
   Nanos timeout = 15 * base::kSecond;  // 0: none
   std::optional<Nanos> idle_timeout;   // none: the connection manager's; 0: off
   std::optional<Nanos> max_stream_duration, grpc_timeout_max, grpc_timeout_offset;
-  std::optional<RetrySpec> retry;  // resolved: the route's, else its virtual host's
+  std::optional<Nanos> max_grpc_timeout;  // given: grpc-timeout stands in the timeout's place, up to this; 0: without a limit
+  Nanos old_grpc_timeout_offset = 0;      // RouteAction.grpc_timeout_offset: taken off it
+  std::optional<RetrySpec> retry;         // resolved: the route's, else its virtual host's
   std::vector<UpgradeSpec> upgrades;
   std::vector<MirrorSpec> mirrors;
   std::vector<HashSpec> hash;

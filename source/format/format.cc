@@ -385,10 +385,7 @@ bool Op::print(const Input& in, Text& out, bool in_json) const {
       const std::string_view of = unit == 0   ? info.route_metadata
                                   : unit == 1 ? (info.cluster == nullptr ? std::string_view() : info.cluster->metadata)
                                               : (info.host == nullptr ? std::string_view() : info.host->said().metadata);
-      const size_t from = out.size();
-      if (!printMetadata(of, text, in_json && most == UINT32_MAX, out)) return false;
-      if (most < out.size() - from) out.truncate(from + most);
-      return true;
+      return printMetadata(of, text, in_json, most, out);
     }
     case Operator::kOutriderReason: return put(info.reason, out);
     case Operator::kPeerUriSan:

@@ -88,7 +88,7 @@ TEST_F(FormatTest, MetadataOfRoutesClustersAndHosts) {
   info_.route_metadata = metadata;
   EXPECT_EQ(print("%METADATA(ROUTE:own:a\"b)%"), "text");
   EXPECT_EQ(print("%METADATA(ROUTE:own:a\"b):2%"), "te");
-  EXPECT_EQ(print("%METADATA(ROUTE:own:list)% %METADATA(ROUTE:own:yes)% %METADATA(ROUTE:own:no)%"), "[1,2.5] true null");
+  EXPECT_EQ(print("%METADATA(ROUTE:own:list)% %METADATA(ROUTE:own:yes)% %METADATA(ROUTE:own:no)%"), "[1,2.5] true -");
   EXPECT_EQ(print("%ROUTE_METADATA(own:deep:x)% %ROUTE_METADATA(own:deep)% %ROUTE_METADATA(void)%"), "y {\"x\":\"y\"} {}");
   EXPECT_EQ(print("%METADATA(ROUTE:own:deep:x:y)%%METADATA(ROUTE:own:none)%%METADATA(ROUTE:none)%%METADATA(ROUTE)%"), "----");
   EXPECT_EQ(print("%METADATA(CLUSTER:own)% %METADATA(UPSTREAM_HOST:own)%"), "- -");
@@ -107,7 +107,7 @@ TEST_F(FormatTest, MetadataOfRoutesClustersAndHosts) {
   // In JSON a value keeps its type.
   JsonNode root;
   root.kind = JsonNode::Kind::kObject;
-  for (const char* format : {"%METADATA(ROUTE:own:deep)%", "%METADATA(ROUTE:own:a\"b)%", "%METADATA(ROUTE:own:yes)% sure", "%METADATA(ROUTE:none)%"}) {
+  for (const char* format : {"%METADATA(ROUTE:own:deep)%", "%METADATA(ROUTE:own:a\"b):3%", "%METADATA(ROUTE:own:yes)% sure", "%METADATA(ROUTE:none)%"}) {
     JsonNode node;
     node.kind = JsonNode::Kind::kString;
     node.text = format;
@@ -116,7 +116,7 @@ TEST_F(FormatTest, MetadataOfRoutesClustersAndHosts) {
   }
   Text out;
   JsonFormat::compile(root)->print({&request_, &response_, &trailers_, info_}, out);
-  EXPECT_EQ(out.view(), "{\"a\":{\"x\":\"y\"},\"b\":\"text\",\"c\":\"true sure\",\"d\":null}\n");
+  EXPECT_EQ(out.view(), "{\"a\":{\"x\":\"y\"},\"b\":\"tex\",\"c\":\"true sure\",\"d\":null}\n");
 }
 
 TEST_F(FormatTest, MalformedMetadataHasNoValues) {

@@ -156,7 +156,7 @@ void addJson(const Value& value, int depth, Text& out) {
 
 }  // namespace
 
-bool printMetadata(std::string_view metadata, std::string_view path, bool json, Text& out) {
+bool printMetadata(std::string_view metadata, std::string_view path, bool json, uint32_t most, Text& out) {
   size_t colon = path.find(':');
   auto found = at(metadata, path.substr(0, colon));
   if (!found.has_value()) return false;
@@ -169,11 +169,18 @@ bool printMetadata(std::string_view metadata, std::string_view path, bool json, 
     if (!found.has_value()) return false;
     value = valueOf(*found);
   }
-  if (value.kind == 0) return false;
-  if (value.kind == kString && !json)
+  if (value.kind == 0 || value.kind == kNull) return false;
+  if (json) {
+    if (value.kind == kString) value.bytes = value.bytes.substr(0, most);
+    addJson(value, 0, out);
+    return true;
+  }
+  const size_t from = out.size();
+  if (value.kind == kString)
     out.add(value.bytes);
   else
     addJson(value, 0, out);
+  if (most < out.size() - from) out.truncate(from + most);
   return true;
 }
 

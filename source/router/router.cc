@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "source/config/body_format.h"
+#include "source/http/grpc.h"
 #include "source/router/words.h"
 
 namespace outrider::router {
@@ -140,6 +141,13 @@ Verdict Router::direct(const http::RequestHead& head) {
 void Router::readTimeouts(http::RequestHead& head) {
   const config::ForwardSpec& forward = route_->forward();
   timeout_ = forward.timeout;
+  if (forward.max_grpc_timeout.has_value() && http::isGrpc(head)) {
+    // The client's own wish, as far as the route lets it; 0 is no limit on either side.
+    const http::Header* wish = head.headers.find(HeaderId::kGrpcTimeout);
+    timeout_ = wish == nullptr ? 0 : http::readGrpcTimeout(wish->value());
+    if (timeout_ > forward.old_grpc_timeout_offset) timeout_ -= forward.old_grpc_timeout_offset;
+    if (*forward.max_grpc_timeout > 0 && (timeout_ == 0 || timeout_ > *forward.max_grpc_timeout)) timeout_ = *forward.max_grpc_timeout;
+  }
   if (forward.retry.has_value()) {
     try_timeout_ = forward.retry->per_try_timeout;
     try_idle_timeout_ = forward.retry->per_try_idle_timeout;
@@ -164,8 +172,12 @@ void Router::readTimeouts(http::RequestHead& head) {
 // Tells the upstream how long it has: this try's time, at most what is left of the whole.
 void Router::expectedTimeout(base::Nanos elapsed) {
   base::Nanos expected = try_timeout_ > 0 ? try_timeout_ : timeout_;
-  if (expected <= 0 || config_.suppress_envoy_headers) return;
+  if (expected <= 0) return;
   if (timeout_ > 0) expected = std::min(expected, std::max(timeout_ - elapsed, base::kMilli));  // 0 would mean: no limit
+  if (route_->forward().max_grpc_timeout.has_value() && http::isGrpc(*head_)) {
+    head_->headers.set(HeaderId::kGrpcTimeout, http::printGrpcTimeout(stream_.arena(), expected));
+  }
+  if (config_.suppress_envoy_headers) return;
   head_->headers.set(HeaderId::kEnvoyExpectedRqTimeoutMs,
                      expected == 15 * base::kSecond ? std::string_view("15000")
                                                     : printNumber(stream_.arena(), static_cast<uint64_t>(expected / base::kMilli)));

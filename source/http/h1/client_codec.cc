@@ -84,7 +84,7 @@ Room ClientCodec::sendData(base::Buffer& data, bool last) {
 void ClientCodec::sendTrailers(const HeaderMap& trailers) {
   OUTRIDER_DCHECK(stream_ != nullptr && !in_event_);
   if (request_ != Request::kBody) return;
-  out_body_.writeTrailers(trailers, settings_.enable_trailers, out_, settings_.proper_case);
+  out_body_.writeTrailers(trailers, settings_.enable_trailers, out_);
   requestDone();
 }
 

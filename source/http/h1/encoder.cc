@@ -329,9 +329,9 @@ bool encodeResponseHead(const ResponseHead& head, Protocol protocol, bool zero_l
   });
 }
 
-bool encodeTrailers(const HeaderMap& trailers, base::Buffer& out, bool proper) {
+bool encodeTrailers(const HeaderMap& trailers, base::Buffer& out) {
   const size_t lines = 2 + countLines(trailers, false, false);
-  return emit(fieldBytes(trailers) + 16, lines, trailers, proper, out, [&](auto& writer) {
+  return emit(fieldBytes(trailers) + 16, lines, trailers, false, out, [&](auto& writer) {
     writer.put("0\r\n");
     putFields(writer, trailers, false, false);
     writer.put("\r\n");
@@ -355,9 +355,9 @@ void BodyWriter::fillUp(base::Buffer& data, base::Buffer& out) {
   remaining_ = 0;
 }
 
-void BodyWriter::writeTrailers(const HeaderMap& trailers, bool allowed, base::Buffer& out, bool proper) {
+void BodyWriter::writeTrailers(const HeaderMap& trailers, bool allowed, base::Buffer& out) {
   if (kind_ != OutBody::kChunked) return;
-  if (!allowed || trailers.empty() || !encodeTrailers(trailers, out, proper)) out.append(kLastChunk);
+  if (!allowed || trailers.empty() || !encodeTrailers(trailers, out)) out.append(kLastChunk);
 }
 
 }  // namespace outrider::http::h1

@@ -24,7 +24,7 @@ enum class ConnectionLine : uint8_t { kNone, kClose, kKeepAlive, kUpgrade };
 [[nodiscard]] bool encodeResponseHead(const ResponseHead& head, Protocol protocol, bool zero_length, OutBody body,
                                       ConnectionLine connection, base::Buffer& out, bool proper = false);
 // The last chunk and the trailers behind it.
-[[nodiscard]] bool encodeTrailers(const HeaderMap& trailers, base::Buffer& out, bool proper = false);
+[[nodiscard]] bool encodeTrailers(const HeaderMap& trailers, base::Buffer& out);
 
 // One chunk of all of `data` (not empty), and the last chunk if `last`.
 void encodeChunk(base::Buffer& data, bool last, base::Buffer& out);
@@ -63,7 +63,7 @@ class BodyWriter final {
   // Of more than was announced: fills the message up, drops the rest.
   void fillUp(base::Buffer& data, base::Buffer& out);
   // The end behind a chunked body; without `allowed`, or with trailers that must not go out, it is a bare one.
-  void writeTrailers(const HeaderMap& trailers, bool allowed, base::Buffer& out, bool proper = false);
+  void writeTrailers(const HeaderMap& trailers, bool allowed, base::Buffer& out);
   // Fewer bytes than announced have gone out: the peer waits for more.
   bool incomplete() const { return kind_ == OutBody::kLength && remaining_ > 0; }
 

@@ -37,7 +37,6 @@ const Spelling* recordSpelling(const char* at, const char* end, bool proper, bas
   // A name in lower case needs no memory, unless it would be capitalised without.
   const auto odd = [&](const char* from, const char* to) { return proper || std::any_of(from, to, isUpper); };
   forEachName(at, end, [&](const char* from, const char* to) { count += odd(from, to); });
-  if (count == 0 && !proper) return nullptr;
   auto* names = arena.array<std::string_view>(count);
   uint32_t i = 0;
   forEachName(at, end, [&](const char* from, const char* to) {
@@ -51,6 +50,7 @@ const Spelling* recordSpelling(const char* at, const char* end, bool proper, bas
 }
 
 void respell(char* head, size_t size, const Spelling* spelling, bool proper) {
+  if (spelling != nullptr && spelling->count == 0 && !spelling->proper) return;
   char* const end = head + size;
   auto* at = static_cast<char*>(std::memchr(head, '\n', size));
   if (at == nullptr) return;

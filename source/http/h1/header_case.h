@@ -12,12 +12,12 @@
 
 namespace outrider::http::h1 {
 
-// The names in the lines [at, end); null if all are lower case and `proper` is not asked for.
-// `proper`: names that are not among them are capitalised.
+// The names in the lines [at, end). `proper`: names that are not among them are capitalised; else they are lower case, whatever
+// the codec that writes them does with others.
 const Spelling* recordSpelling(const char* at, const char* end, bool proper, base::Arena& arena);
 
-// Rewrites the names of a message's head, or of a trailer section, behind its first line. `spelling` (may be null) goes before
-// `proper`. Trailers are not spelled as they came, as with Envoy.
+// Rewrites the names of a message's head behind its first line. `spelling` (may be null) goes before `proper`. The names of
+// trailers are lower case always, as with Envoy.
 void respell(char* head, size_t size, const Spelling* spelling, bool proper);
 
 }  // namespace outrider::http::h1

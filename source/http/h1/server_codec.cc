@@ -365,7 +365,7 @@ Room ServerCodec::sendData(base::Buffer& data, bool last) {
 
 void ServerCodec::sendTrailers(const HeaderMap& trailers) {
   OUTRIDER_DCHECK(stream_ != nullptr && !in_event_);
-  if (reply_ == Reply::kBody) out_body_.writeTrailers(trailers, settings_.enable_trailers, out_, settings_.proper_case);
+  if (reply_ == Reply::kBody) out_body_.writeTrailers(trailers, settings_.enable_trailers, out_);
   if (reply_ != Reply::kDone) replied();
 }
 

@@ -1,5 +1,7 @@
 #include "source/upstream/call/grpc_call.h"
 
+#include "source/http/grpc.h"
+
 #include <algorithm>
 #include <charconv>
 
@@ -19,14 +21,6 @@ AsyncCall::Options callOptions(const GrpcCall::Options& options) {
   return out;
 }
 
-// At most eight digits and a unit.
-std::string_view grpcTimeout(base::Arena& arena, base::Nanos timeout) {
-  constexpr base::Nanos most = 99'999'999;
-  const base::Nanos ms = (timeout + base::kMilli - 1) / base::kMilli;
-  const std::string text = ms <= most ? absl::StrCat(ms, "m") : absl::StrCat(std::min(timeout / base::kSecond, most), "S");
-  return arena.copy(text);
-}
-
 }  // namespace
 
 GrpcCall::GrpcCall(Cluster& cluster, GrpcCallOwner& owner, const Options& options)
@@ -40,7 +34,7 @@ GrpcCall::GrpcCall(Cluster& cluster, GrpcCallOwner& owner, const Options& option
 void GrpcCall::start(std::string_view path) {
   http::RequestHead& head = call_.head();
   head.path = call_.arena().copy(path);
-  if (timeout_ > 0) head.headers.add(http::HeaderId::kGrpcTimeout, grpcTimeout(call_.arena(), timeout_));
+  if (timeout_ > 0) head.headers.add(http::HeaderId::kGrpcTimeout, http::printGrpcTimeout(call_.arena(), timeout_));
   call_.start(false);
 }
 

@@ -70,6 +70,8 @@ def time_hosts(side):
                  route("/most/", to(prefix_rewrite="/", timeout="0s", max_stream_duration={"max_stream_duration": "0.2s"})),
                  route("/any/", to(prefix_rewrite="/", timeout="0.4s", max_stream_duration={"max_stream_duration": "0s"})),
                  route("/grpc/", to(prefix_rewrite="/", timeout="0s", max_stream_duration={"grpc_timeout_header_max": "0.3s"})),
+                 route("/grpcany/", to(prefix_rewrite="/", timeout="0s", max_grpc_timeout="0s")), route("/grpcmost/", to(prefix_rewrite="/", timeout="5s", max_grpc_timeout="0.3s")),
+                 route("/grpcless/", to(prefix_rewrite="/", timeout="5s", max_grpc_timeout="2s", grpc_timeout_offset="0.1s")),
                  route("/", to(timeout="0s")))]
 
 
@@ -187,6 +189,13 @@ def fill():
             exchange("retry", "%s%d" % (path, i), request(path + str(i), headers=INSIDE), listener="retry", brief=True)
     for path in ("/try/hang", "/5xx3/flaky2", "/many/rst", "/plain/ok", "/tryidle/hang"):
         retry(path, host="timeouts", name="timeout header: " + path)
+    for path in ("/grpcany/ok", "/grpcmost/ok", "/grpcless/ok"):
+        for headers in ("content-type: application/grpc", "content-type: application/grpc & grpc-timeout: 200m", "content-type: application/grpc+proto & grpc-timeout: 90S",
+                        "content-type: application/grpc & grpc-timeout: x", "grpc-timeout: 200m", "content-type: application/grpc & grpc-timeout: 50m"):
+            exchange("times", path + " " + headers, request(path, headers=headers), listener="times")
+    for path in ("/grpcany/hang", "/grpcless/hang"):
+        exchange("times", path + " grpc 200m", request(path, headers="content-type: application/grpc & grpc-timeout: 200m"), listener="times")
+    exchange("times", "/grpcmost/hang", request("/grpcmost/hang", headers="content-type: application/grpc"), listener="times")
     for size in (800, 200000, 900000):
         slow_body("a body of %d that still comes" % size, size)
     exchange("retry", "chunked body", b"POST /5xx/flaky1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", listener="retry")

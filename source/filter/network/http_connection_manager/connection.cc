@@ -7,6 +7,7 @@
 #include "source/base/log.h"
 #include "source/config/route_table.h"
 #include "source/filter/network/http_connection_manager/request_admission.h"
+#include "source/http/grpc.h"
 #include "source/http/h1/encoder.h"
 #include "source/http/h1/server_codec.h"
 #include "source/http/h2/server_codec.h"
@@ -20,25 +21,6 @@ namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-// "5S", "100m" of gRPC: a number of at most eight digits and a unit; 0: none or malformed.
-base::Nanos grpcTimeout(std::string_view text) {
-  if (text.size() < 2 || text.size() > 9) return 0;
-  base::Nanos number = 0;
-  for (const char c : text.substr(0, text.size() - 1)) {
-    if (c < '0' || c > '9') return 0;
-    number = number * 10 + (c - '0');
-  }
-  switch (text.back()) {
-    case 'H': return number * 3600 * base::kSecond;
-    case 'M': return number * 60 * base::kSecond;
-    case 'S': return number * base::kSecond;
-    case 'm': return number * base::kMilli;
-    case 'u': return number * base::kMilli / 1000;
-    case 'n': return number;
-    default: return 0;
-  }
-}
-
 // What the HTTP/1 codecs of this worker counted since it was last folded in: those counters are the process's, no connection's.
 constinit thread_local http::h1::Counters h1_counters;
 
@@ -49,7 +31,7 @@ constexpr base::Nanos kFreshGrace = base::kSecond;
 base::Nanos streamDuration(const HcmSpec& spec, const config::ForwardSpec& forward, const http::RequestHead& head) {
   if (forward.grpc_timeout_max.has_value()) {
     const http::Header* asked = head.headers.find(std::string_view("grpc-timeout"));
-    if (base::Nanos wish = asked == nullptr ? 0 : grpcTimeout(asked->value()); wish > 0) {
+    if (base::Nanos wish = asked == nullptr ? 0 : http::readGrpcTimeout(asked->value()); wish > 0) {
       if (*forward.grpc_timeout_max > 0) wish = std::min(wish, *forward.grpc_timeout_max);
       return std::max<base::Nanos>(wish - forward.grpc_timeout_offset.value_or(0), 1);
     }
