@@ -265,7 +265,16 @@ bool putTls(Operator code, const stream::SecurityInfo* tls, const DateFormat* da
 
 }  // namespace
 
-bool Op::print(const Input& in, Text& out, bool in_json) const {
+[[gnu::noinline]] bool Op::putMetadata(const Input& in, bool in_json, Text& out) const {
+  std::string_view of = in.info.route_metadata;
+  if (unit == 1) of = in.info.cluster == nullptr ? std::string_view() : in.info.cluster->metadata;
+  if (unit == 2) of = in.info.host == nullptr ? std::string_view() : in.info.host->said().metadata;
+  return printMetadata(of, text, in_json, most, out);
+}
+
+bool Op::printJson(const Input& in, Text& out) const { return putMetadata(in, true, out); }
+
+bool Op::print(const Input& in, Text& out) const {
   const stream::StreamInfo& info = in.info;
   const stream::ConnectionInfo* connection = info.connection;
   const auto localOf = [&]() -> const base::Address& {
@@ -344,8 +353,8 @@ bool Op::print(const Input& in, Text& out, bool in_json) const {
       return info.host != nullptr &&
              (info.host->hostname().empty() ? putAddress(info.host->address, Part::kAll, out) : put(info.host->hostname(), out));
     case Operator::kUpstreamHostNameWithoutPort:
-      return info.host != nullptr &&
-             (info.host->hostname().empty() ? putAddress(info.host->address, Part::kIp, out) : put(withoutPort(info.host->hostname()), out));
+      return info.host != nullptr && (info.host->hostname().empty() ? putAddress(info.host->address, Part::kIp, out)
+                                                                    : put(withoutPort(info.host->hostname()), out));
     case Operator::kUpstreamRemote: return putAddress(hostOf(), Part::kAll, out);
     case Operator::kUpstreamRemoteIp: return putAddress(hostOf(), Part::kIp, out);
     case Operator::kUpstreamRemotePort: return putAddress(hostOf(), Part::kPort, out);
@@ -381,12 +390,7 @@ bool Op::print(const Input& in, Text& out, bool in_json) const {
     case Operator::kGrpcStatusNumber: return putGrpc(in, 2, out);
     case Operator::kAccessLogType: return put(in.log_type, out);
     case Operator::kLocalReplyBody: out.add(in.local_reply_body); return true;
-    case Operator::kMetadata: {
-      const std::string_view of = unit == 0   ? info.route_metadata
-                                  : unit == 1 ? (info.cluster == nullptr ? std::string_view() : info.cluster->metadata)
-                                              : (info.host == nullptr ? std::string_view() : info.host->said().metadata);
-      return printMetadata(of, text, in_json, most, out);
-    }
+    case Operator::kMetadata: return putMetadata(in, false, out);
     case Operator::kOutriderReason: return put(info.reason, out);
     case Operator::kPeerUriSan:
     case Operator::kPeerDnsSan:

@@ -32,7 +32,7 @@ struct Input {
 struct Op {
   Operator code = Operator::kLiteral;
   bool number = false;                 // in JSON
-  bool json = false;                   // in JSON it is what it prints with `in_json`
+  bool json = false;                   // in JSON it is what printJson() prints
   bool flag = false;                   // RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)
   uint8_t from = 0, to = 0, unit = 0;  // COMMON_DURATION: time points, and 0 ms, 1 us, 2 ns; GRPC_STATUS: unit is the style
   uint32_t most = UINT32_MAX;          // :Z
@@ -41,7 +41,11 @@ struct Op {
   std::shared_ptr<const DateFormat> date;
 
   // Appends the value; false and nothing appended: there is none.
-  bool print(const Input& in, Text& out, bool in_json = false) const;
+  bool print(const Input& in, Text& out) const;
+  bool printJson(const Input& in, Text& out) const;  // of METADATA
+
+ private:
+  bool putMetadata(const Input& in, bool in_json, Text& out) const;
 };
 
 class Format final {

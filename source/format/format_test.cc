@@ -107,7 +107,8 @@ TEST_F(FormatTest, MetadataOfRoutesClustersAndHosts) {
   // In JSON a value keeps its type.
   JsonNode root;
   root.kind = JsonNode::Kind::kObject;
-  for (const char* format : {"%METADATA(ROUTE:own:deep)%", "%METADATA(ROUTE:own:a\"b):3%", "%METADATA(ROUTE:own:yes)% sure", "%METADATA(ROUTE:none)%"}) {
+  for (const char* format :
+       {"%METADATA(ROUTE:own:deep)%", "%METADATA(ROUTE:own:a\"b):3%", "%METADATA(ROUTE:own:yes)% sure", "%METADATA(ROUTE:none)%"}) {
     JsonNode node;
     node.kind = JsonNode::Kind::kString;
     node.text = format;

@@ -169,7 +169,8 @@ namespace {
 // One value of one or more operators; false and nothing printed: a single one that is missing.
 bool printValue(const std::vector<Op>& ops, const Input& in, Text& out, bool omit_empty) {
   const bool single = ops.size() == 1;
-  if (single && (ops[0].number || ops[0].json)) return ops[0].print(in, out, true);
+  if (single && ops[0].number) return ops[0].print(in, out);
+  if (single && ops[0].json) return ops[0].printJson(in, out);
   const size_t before = out.size();
   out.add('"');
   const size_t from = out.size();

@@ -146,23 +146,26 @@ RetryState::Wait RetryState::wait(uint16_t attempts, uint64_t random) {
 void RetryState::avoid(upstream::lb::LbContext& context) {
   const config::RetrySpec* policy = route_->retry();
   if (policy == nullptr || attempts_seen_ == 0) return;
+  choice_ = {};
   if (policy->priority_update > 0) {
     if (attempts_seen_ % policy->priority_update == 0) avoided_priorities_ = used_priorities_;
-    context.avoid_priorities = avoided_priorities_;
+    choice_.avoid_priorities = avoided_priorities_;
   }
-  if (!policy->avoid_previous_hosts && !policy->avoid_canaries && policy->avoid_labels.empty()) return;
   if (policy->avoid_previous_hosts) {
-    context.avoid = tried_;
-    context.avoid_count = tried_count_;
+    choice_.avoid = tried_;
+    choice_.avoid_count = tried_count_;
   }
-  context.avoid_canaries = policy->avoid_canaries;
-  context.avoid_labels = &policy->avoid_labels;
-  context.most_picks = policy->host_selection_attempts + 1;
+  choice_.avoid_canaries = policy->avoid_canaries;
+  if (!policy->avoid_labels.empty()) choice_.avoid_labels = &policy->avoid_labels;
+  if (choice_.avoid_count > 0 || choice_.avoid_canaries || choice_.avoid_labels != nullptr) {
+    choice_.most_picks = policy->host_selection_attempts + 1;
+  }
+  context.retry = &choice_;
 }
 
 void RetryState::tried(const upstream::Host& host, const upstream::lb::LbContext& context) {
   if (tried_count_ < kMostTried) tried_[tried_count_++] = &host;
-  if (context.none_left) {
+  if (context.retry != nullptr && context.retry->none_left) {
     used_priorities_ = avoided_priorities_ = 0;
     attempts_seen_ = 0;
   }

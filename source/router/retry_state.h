@@ -42,7 +42,7 @@ class RetryState final {
   Wait wait(uint16_t attempts, uint64_t random);
 
   // What the next attempt avoids; and after its pick, what it chose.
-  void avoid(upstream::lb::LbContext& context);
+  void avoid(upstream::lb::LbContext& context);  // what it points to is this object's
   void tried(const upstream::Host& host, const upstream::lb::LbContext& context);
 
  private:
@@ -56,6 +56,7 @@ class RetryState final {
   static constexpr size_t kMostTried = 8;
   const upstream::Host* tried_[kMostTried];  // to compare with only: they may be gone
   uint8_t tried_count_ = 0;
+  upstream::lb::RetryChoice choice_;
   // Priorities, a bit each: those that attempts used, and those that are avoided now.
   uint64_t used_priorities_ = 0, avoided_priorities_ = 0;
   uint32_t attempts_seen_ = 0;  // since priorities were last all avoided

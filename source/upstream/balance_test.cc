@@ -116,9 +116,11 @@ TEST(Hashing, ARefusedHostIsPassedOver) {
   lb::LbContext context;
   context.hash = 77;
   const Host* first = lb::pick(*set, {config::LbKind::kHash, 2}, context, 1, 2, panic);
-  context.avoid = &first;
-  context.avoid_count = 1;
-  context.most_picks = 50;
+  lb::RetryChoice retry;
+  retry.avoid = &first;
+  retry.avoid_count = 1;
+  retry.most_picks = 50;
+  context.retry = &retry;
   EXPECT_NE(lb::pick(*set, {config::LbKind::kHash, 2}, context, 1, 2, panic), first);
 }
 
@@ -192,9 +194,11 @@ TEST(Picker, AvoidsHostsThatWereTried) {
   auto set = setOf({{}, {}});
   const Host* tried = set->hosts[0].get();
   lb::LbContext context;
-  context.avoid = &tried;
-  context.avoid_count = 1;
-  context.most_picks = 4;
+  lb::RetryChoice retry;
+  retry.avoid = &tried;
+  retry.avoid_count = 1;
+  retry.most_picks = 4;
+  context.retry = &retry;
   for (int i = 0; i < 10; ++i) {
     bool panic = false;
     EXPECT_EQ(lb::pick(*set, {}, context, 1, 2, panic), set->hosts[1].get());

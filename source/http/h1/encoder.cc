@@ -157,17 +157,16 @@ bool emit(size_t bound, size_t lines, const HeaderMap& headers, bool proper, bas
   Counter counter;
   write(counter);
   if (counter.controls != 2 * lines) return false;
-  if (cased) {
-    const auto whole = std::make_unique<char[]>(bound);
-    FastWriter into{whole.get()};
-    write(into);
-    const auto size = static_cast<size_t>(into.at - whole.get());
-    respell(whole.get(), size, headers.spelling(), proper);
-    out.append(std::string_view(whole.get(), size));
-    return true;
-  }
-  SlowWriter writer{out};
+  // One place that writes, so that the compiler leaves the fast path alone.
+  base::Buffer apart;
+  SlowWriter writer{cased ? apart : out};
   write(writer);
+  if (cased) {
+    const auto whole = std::make_unique<char[]>(apart.size());
+    apart.copyOut(apart.size(), whole.get());
+    respell(whole.get(), apart.size(), headers.spelling(), proper);
+    out.append(std::string_view(whole.get(), apart.size()));
+  }
   return true;
 }
 

@@ -9,11 +9,10 @@
 
 namespace outrider::upstream::lb {
 
-struct LbContext {
-  std::optional<uint64_t> hash;                // of the route's hash policy
-  const base::Address* destination = nullptr;  // for ORIGINAL_DST clusters; null: not known
-  // Of retries. Hosts that a retry_host_predicate turns down are avoided as long as `most_picks` picks find another: those that earlier
-  // attempts used, canaries, hosts that have these labels.
+// What a retry avoids.
+struct RetryChoice {
+  // Hosts that a retry_host_predicate turns down are avoided as long as `most_picks` picks find another: those that earlier attempts used,
+  // canaries, hosts that have these labels.
   const Host* const* avoid = nullptr;
   size_t avoid_count = 0;
   bool avoid_canaries = false;
@@ -21,12 +20,16 @@ struct LbContext {
   uint32_t most_picks = 1;
   // Priorities that earlier attempts used, a bit each: their traffic goes to the others, as long as there is one.
   uint64_t avoid_priorities = 0;
-
-  // What pick() tells: the priority of its host, and whether all priorities were to be avoided.
-  mutable uint32_t priority = 0;
-  mutable bool none_left = false;
+  mutable bool none_left = false;  // told by pick(): all priorities were to be avoided
 
   bool turnsDown(const Host& host) const;
+};
+
+struct LbContext {
+  std::optional<uint64_t> hash;                // of the route's hash policy
+  const base::Address* destination = nullptr;  // for ORIGINAL_DST clusters; null: not known
+  const RetryChoice* retry = nullptr;          // null: a first attempt
+  mutable uint32_t priority = 0;               // told by pick(): of the host that it chose
 };
 
 }  // namespace outrider::upstream::lb

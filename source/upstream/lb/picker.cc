@@ -93,16 +93,16 @@ size_t levelOf(const HostSet& set, uint32_t ticket, bool& degraded) {
 }
 
 // The same with what priorities that are not avoided could serve; none of them can: as if none were avoided.
-size_t levelAvoiding(const HostSet& set, const LbContext& context, uint32_t ticket, bool& degraded) {
+size_t levelAvoiding(const HostSet& set, const RetryChoice& retry, uint32_t ticket, bool& degraded) {
   const auto part = [&](size_t level, bool second) -> uint32_t {
-    if (level < 64 && (context.avoid_priorities >> level & 1) != 0) return 0;
+    if (level < 64 && (retry.avoid_priorities >> level & 1) != 0) return 0;
     return second ? set.levels[level].degraded_part : set.levels[level].healthy_part;
   };
   uint32_t total = 0;
   for (size_t i = 0; i < set.levels.size(); ++i) total += part(i, false) + part(i, true);
   total = std::min(total, 100u);
   if (total == 0) {
-    context.none_left = true;
+    retry.none_left = true;
     return levelOf(set, ticket, degraded);
   }
   // What rounding leaves goes round again, from the first on.
@@ -130,16 +130,41 @@ const Host* byHash(const HostSet& set, const LbContext& context, uint64_t random
   const PriorityLevel& level = set.levels[context.priority];
   panic = level.panic;
   const Host* host = nullptr;
-  for (uint32_t attempt = 0; attempt < std::max(1u, context.most_picks); ++attempt) {
+  const uint32_t tries = context.retry == nullptr ? 1 : std::max(1u, context.retry->most_picks);
+  for (uint32_t attempt = 0; attempt < tries; ++attempt) {
     host = level.table->at(hash, attempt);
-    if (host == nullptr || !context.turnsDown(*host)) break;
+    if (host == nullptr || context.retry == nullptr || !context.retry->turnsDown(*host)) break;
+  }
+  return host;
+}
+
+const Host* fromLevel(const HostSet& set, size_t level, bool degraded, const PickPolicy& policy, uint64_t random, bool& panic) {
+  const PriorityLevel& chosen = set.levels[level];
+  panic = chosen.panic;
+  return fromCandidates(chosen.panic ? chosen.all() : degraded ? chosen.degraded : chosen.healthy, policy, *set.shared, level, random);
+}
+
+// For a retry: until a host is not turned down.
+const Host* again(const HostSet& set, const PickPolicy& policy, const LbContext& context, uint64_t random_a, uint64_t random_b,
+                  bool& panic) {
+  const RetryChoice& retry = *context.retry;
+  const Host* host = nullptr;
+  for (uint32_t attempt = 0; attempt < std::max(1u, retry.most_picks); ++attempt) {
+    bool degraded = false;
+    const uint32_t ticket = scaled(random_a, 100);
+    const size_t level = retry.avoid_priorities != 0 ? levelAvoiding(set, retry, ticket, degraded) : levelOf(set, ticket, degraded);
+    context.priority = static_cast<uint32_t>(level);
+    host = fromLevel(set, level, degraded, policy, random_b, panic);
+    if (host == nullptr || !retry.turnsDown(*host)) break;
+    random_a = mix(random_a + 1);
+    random_b = mix(random_b + 1);
   }
   return host;
 }
 
 }  // namespace
 
-bool LbContext::turnsDown(const Host& host) const {
+bool RetryChoice::turnsDown(const Host& host) const {
   if (std::find(avoid, avoid + avoid_count, &host) != avoid + avoid_count) return true;
   if (avoid_canaries && host.details().canary) return true;
   if (avoid_labels == nullptr || avoid_labels->empty()) return false;
@@ -153,29 +178,12 @@ const Host* pick(const HostSet& set, const PickPolicy& policy, const LbContext& 
   panic = false;
   if (set.levels.empty()) return nullptr;
   if (policy.kind == config::LbKind::kHash) return byHash(set, context, random_a, panic);
-  const Host* host = nullptr;
-  const uint32_t tries = std::max(1u, context.most_picks);
-  for (uint32_t attempt = 0; attempt < tries; ++attempt) {
-    size_t level = 0;
-    bool degraded = false;
-    if (context.avoid_priorities != 0) {
-      level = levelAvoiding(set, context, scaled(random_a, 100), degraded);
-    } else if (set.levels.size() > 1 || set.levels[0].healthy_load != 100) {
-      level = levelOf(set, scaled(random_a, 100), degraded);
-    }
-    const PriorityLevel& chosen = set.levels[level];
-    if (chosen.panic) {
-      panic = true;
-      host = fromCandidates(chosen.all(), policy, *set.shared, level, random_b);
-    } else {
-      host = fromCandidates(degraded ? chosen.degraded : chosen.healthy, policy, *set.shared, level, random_b);
-    }
-    context.priority = static_cast<uint32_t>(level);
-    if (host == nullptr || !context.turnsDown(*host)) return host;
-    random_a = mix(random_a + 1);
-    random_b = mix(random_b + 1);
-  }
-  return host;
+  if (context.retry != nullptr) return again(set, policy, context, random_a, random_b, panic);
+  size_t level = 0;
+  bool degraded = false;
+  if (set.levels.size() > 1 || set.levels[0].healthy_load != 100) level = levelOf(set, scaled(random_a, 100), degraded);
+  context.priority = static_cast<uint32_t>(level);
+  return fromLevel(set, level, degraded, policy, random_b, panic);
 }
 
 }  // namespace outrider::upstream::lb

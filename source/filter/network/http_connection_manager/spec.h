@@ -22,12 +22,12 @@ enum class EscapedSlashes : uint8_t { kKeep, kReject, kUnescapeAndRedirect, kUne
 struct IpDetection {
   enum class Kind : uint8_t { kForwardedFor, kHeader };
   Kind kind = Kind::kForwardedFor;
-  uint32_t trusted_hops = 0;                // kForwardedFor: entries from the end of the list
-  std::vector<base::CidrRange> trusted;     // kForwardedFor: or the last that is none of these
-  bool skip_append = true;                  // kForwardedFor: whom we are connected with is not added to the list
-  std::string header;                       // kHeader: lower case
-  bool trusted_address = false;             // kHeader: the address may make a request internal
-  uint16_t reject = 0;                      // kHeader: the answer to who has none; 0: the next one is asked
+  uint32_t trusted_hops = 0;             // kForwardedFor: entries from the end of the list
+  std::vector<base::CidrRange> trusted;  // kForwardedFor: or the last that is none of these
+  bool skip_append = true;               // kForwardedFor: whom we are connected with is not added to the list
+  std::string header;                    // kHeader: lower case
+  bool trusted_address = false;          // kHeader: the address may make a request internal
+  uint16_t reject = 0;                   // kHeader: the answer to who has none; 0: the next one is asked
   bool operator==(const IpDetection&) const = default;
 };
 
@@ -52,8 +52,8 @@ struct HcmSpec {
   bool use_remote_address = false;
   uint32_t xff_num_trusted_hops = 0;
   bool skip_xff_append = false;
-  std::vector<IpDetection> ip_detection;  // empty: the list, by xff_num_trusted_hops. Not with use_remote_address
-  std::string scheme;                     // every request has this one; empty: its own
+  std::vector<IpDetection> ip_detection;         // empty: the list, by xff_num_trusted_hops. Not with use_remote_address
+  std::string scheme;                            // every request has this one; empty: its own
   std::vector<base::CidrRange> internal_ranges;  // who counts as internal
   bool internal_unix = false;
   ClientCert client_cert = ClientCert::kSanitize;
