@@ -455,12 +455,13 @@ void Server::refreshStats() {
 // more with the next look: what workers still used comes free a little later.
 void Server::watchHeap() {
   constexpr uint64_t kMany = 64;
-  constexpr uint64_t kMuch = uint64_t{4} << 20, kCalm = kMuch / 8;
+  // A trim interrupts the workers' cores (each page given back is taken from all of them): not for what one change needs.
+  constexpr uint64_t kLeast = uint64_t{16} << 20, kCalm = uint64_t{1} << 19;
   const uint64_t removals = clusters_->stats().read(upstream::ClusterManagerStat::kClusterRemoved);
   const bool many = removals - removals_seen_ >= kMany;
   const uint64_t own = admin::ProcessMemory::now().own;
   if (std::exchange(heap_trimmed_, false)) heap_after_trim_ = own;
-  const bool grown = own > heap_after_trim_ + kMuch && own < heap_seen_ + kCalm;
+  const bool grown = own > heap_after_trim_ + std::max(kLeast, heap_after_trim_ / 4) && own < heap_seen_ + kCalm;
   if (many || trims_again_ || grown) {
     config_thread_->post([] { ::malloc_trim(0); });
     heap_trimmed_ = true;
