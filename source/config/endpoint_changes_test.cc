@@ -183,5 +183,72 @@ TEST_F(EndpointRead, CutBytesAreRefused) {
   }
 }
 
+TEST_F(EndpointRead, BytesAndMessageAreReadAlikeWhateverIsWrongWithThem) {
+  const Checker checker(&honored_);
+  pb::ClusterLoadAssignment message = listOf(6);
+  for (int i = 2; i < 6; ++i) {
+    pb::LbEndpoint& each = *message.mutable_endpoints(0)->mutable_lb_endpoints(i);
+    each.mutable_endpoint()->set_hostname("h");
+    each.mutable_endpoint()->mutable_health_check_config()->set_port_value(81);
+    each.mutable_load_balancing_weight()->set_value(3);
+    (*(*each.mutable_metadata()->mutable_filter_metadata())["envoy.lb"].mutable_fields())["canary"].set_bool_value(true);
+  }
+  *message.add_endpoints()->mutable_load_balancer_endpoints()->add_lb_endpoints() = endpointAt(9);
+  *message.mutable_endpoints(1)->add_lb_endpoints() = endpointAt(10);  // without effect beside the list, but read
+  const std::string whole = message.SerializeAsString();
+  Problems none;
+  const auto first = readEndpoints(std::make_shared<const std::string>(whole), checker, nullptr, none);
+  ASSERT_NE(first, nullptr) << none.str();
+  std::mt19937 random(7);
+  size_t good = 0, refused = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string bytes = whole;
+    for (uint32_t n = random() % 3 + 1; n > 0; --n) bytes[random() % bytes.size()] = static_cast<char>(random());
+    Problems problems, said;
+    EndpointsSpec expected;
+    const bool decoded = message.ParseFromString(bytes);
+    if (decoded && checker.check(message, problems)) expected = parseEndpoints(message, Names::kRefused, problems);
+    const bool sound = decoded && problems.empty();
+    const auto found = readEndpoints(std::make_shared<const std::string>(bytes), checker, i % 2 == 0 ? first.get() : nullptr, said);
+    ASSERT_EQ(found != nullptr, sound) << i << ": " << problems.str() << "\n" << said.str();
+    ASSERT_EQ(found == nullptr, !said.empty()) << i;
+    if (found != nullptr) {
+      ASSERT_TRUE(*found == expected) << i << ": " << message.DebugString();
+      EXPECT_EQ(said.unsupportedPaths(), problems.unsupportedPaths()) << i;
+    }
+    ++(sound ? good : refused);
+  }
+  EXPECT_GT(good, 1000u);
+  EXPECT_GT(refused, 1000u);
+}
+
+// Parts of a message may come twice, and the later one wins: what follows an address is no common property then.
+TEST_F(EndpointRead, AnAddressThatIsSaidTwiceIsTheLaterOne) {
+  const Checker checker(&honored_);
+  const auto wrap = [](int field, const std::string& bytes) {
+    const size_t size = bytes.size();
+    return std::string{static_cast<char>(field << 3 | 2), static_cast<char>(size | 128), static_cast<char>(size >> 7)} + bytes;
+  };
+  pb::LbEndpoint later;
+  later.mutable_endpoint()->mutable_address()->mutable_socket_address()->set_port_value(99);
+  std::string list;
+  for (uint32_t i = 0; i < 3; ++i) list += wrap(2, endpointAt(i).SerializeAsString() + later.SerializeAsString());
+  for (uint32_t i = 3; i < 6; ++i) {
+    const std::string two = endpointAt(i).endpoint().SerializeAsString() + later.endpoint().SerializeAsString();
+    list += wrap(2, wrap(1, two));
+  }
+  pb::ClusterLoadAssignment head;
+  head.set_cluster_name("a");
+  Problems problems;
+  const auto bytes = std::make_shared<const std::string>(head.SerializeAsString() + wrap(2, list));
+  const auto named = readEndpoints(bytes, checker, nullptr, problems);
+  ASSERT_NE(named, nullptr) << problems.str();
+  ASSERT_EQ(named->localities.at(0).endpoints.size(), 6u);
+  for (const EndpointSpec& each : named->localities[0].endpoints) {
+    EXPECT_EQ(each.port, 99);
+    EXPECT_EQ(each.address.port(), 99);
+  }
+}
+
 }  // namespace
 }  // namespace outrider::config

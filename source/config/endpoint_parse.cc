@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "envoy/config/endpoint/v3/endpoint.pb.h"
@@ -260,7 +259,10 @@ class EndpointReader {
     LocalityEndpoints& to = out.localities.emplace_back(parseLocality(locality_, problems_));
     if (locality_.has_load_balancer_endpoints()) {
       // Rare, and then the endpoints in the usual place must be sound, too.
-      (void)locality_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+      if (!locality_.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+        problems_.add("cannot be decoded");
+        return;
+      }
       if (!checker_.check(locality_, bytes, problems_)) return;
       parseListed(locality_, to, parser_, problems_);
       return;
